@@ -1,0 +1,361 @@
+//! All that the caches of a heap share, from the depot down: what a cache trades with when it runs empty or full.
+//!
+//! ```text
+//!   refill   depot: a full magazine             else   slabs: chunks in the order of their addresses
+//!   spill    depot: the magazine, rounds and all  else   slabs: its rounds, grouped by slab
+//!   units    free ones                          else   those of slabs without a live chunk   else   the back-end's
+//! ```
+//!
+//! Nothing here blocks, and nothing is lost when the back-end has no more: every function that needs memory says `None`
+//! and leaves the heap as it was.
+
+use crate::backend::Backend;
+use crate::breach::Breach;
+use crate::depot::Depot;
+use crate::geometry::UNITS;
+use crate::magazine::{Round, Top};
+use crate::map::Map;
+use crate::segment::{Contents, Run, SegmentId, Segments};
+use crate::size_class::SizeClass;
+use crate::slab::{Held, NotTaken, SlabId, Slabs};
+use crate::stats::{ClassStats, Counter};
+use crate::supply::{Drawn, Supply};
+use crate::sync::{Atomic, Ordering, const_fn};
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+/// Depot, slabs, segments, and the map from addresses to them.
+pub(crate) struct Arsenal {
+    map: Map,
+    pub(crate) segments: Segments,
+    pub(crate) slabs: Slabs,
+    pub(crate) depot: Depot,
+    pub(crate) drawn: Drawn,
+    run_bytes: Counter,
+    threads: Atomic<usize>,
+    generation: Atomic<u32>,
+}
+
+/// What the map says of an address.
+enum Owner {
+    Nobody,
+    Slab(SlabId),
+    Run(SegmentId),
+}
+
+impl Owner {
+    fn to_bits(&self) -> u32 {
+        match self {
+            Self::Nobody => 0,
+            Self::Slab(id) => id.to_bits() << 1,
+            Self::Run(id) => id.to_bits() << 1 | 1,
+        }
+    }
+
+    fn from_bits(bits: u32) -> Self {
+        if bits & 1 == 1 {
+            return Self::Run(SegmentId::from_bits(bits >> 1));
+        }
+        SlabId::from_bits(bits >> 1).map_or(Self::Nobody, Self::Slab)
+    }
+}
+
+impl Arsenal {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                map: Map::new(),
+                segments: Segments::new(),
+                slabs: Slabs::new(),
+                depot: Depot::new(),
+                drawn: Drawn::new(),
+                run_bytes: Counter::new(),
+                threads: Atomic::new(0),
+                generation: Atomic::new(0),
+            }
+        }
+    }
+
+    pub(crate) fn supply<'a, B>(&'a self, backend: &'a B) -> Supply<'a, B> {
+        Supply { backend, drawn: &self.drawn }
+    }
+
+    // ---- caches trade ------------------------------------------------------------------------------------------------
+
+    /// An empty magazine for `class`.
+    pub(crate) fn arm<B: Backend>(&self, backend: &B, class: SizeClass) -> Option<Top> {
+        self.depot.arm(self.supply(backend), class)
+    }
+
+    /// Fills an empty magazine, which the caller owns, from the slabs; as far as memory goes.
+    pub(crate) fn refill<B: Backend>(&self, backend: &B, class: SizeClass, empty: Top) -> Top {
+        // SAFETY: the caller owns the magazine, which is empty.
+        let empty = unsafe { self.depot.rearm(class, empty) };
+        // SAFETY: as above; the chunks are taken from slabs for it.
+        unsafe { empty.fill(|words| self.take(backend, class, words)) }
+    }
+
+    /// One chunk, past all magazines.
+    pub(crate) fn take_one<B: Backend>(&self, backend: &B, class: SizeClass) -> Option<Round> {
+        let mut chunk = [MaybeUninit::uninit()];
+        // SAFETY: `take` says that it has written one.
+        (self.take(backend, class, &mut chunk) == 1).then(|| unsafe { chunk[0].assume_init() })
+    }
+
+    /// Takes chunks of `class` from slabs, new ones where need be, as many as fit or memory allows.
+    fn take<B: Backend>(&self, backend: &B, class: SizeClass, chunks: &mut [MaybeUninit<Round>]) -> usize {
+        let mut taken = 0;
+        while taken < chunks.len() {
+            let held = match self.slabs.pop(class) {
+                Some(held) => held,
+                // A magazine half filled is enough: more slabs only when there is nothing.
+                None if taken > 0 => break,
+                None => match self.carve(backend, class) {
+                    Some(held) => held,
+                    None => break,
+                },
+            };
+            taken += self.slabs.take(held, &mut chunks[taken..]);
+        }
+        taken
+    }
+
+    /// Gives the rounds of a magazine back to their slabs; the empty magazine, still the caller's.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, and goes on with the `Top` returned.
+    pub(crate) unsafe fn spill<B: Backend>(&self, backend: &B, top: Top) -> Top {
+        // SAFETY: the caller's promise; every round goes to its slab below.
+        let (rounds, empty) = unsafe { top.take_all() };
+        self.give(backend, rounds);
+        empty
+    }
+
+    /// Gives chunks back to their slabs, grouped: one exchange per bitmap word and one per slab.
+    pub(crate) fn give<B: Backend>(&self, backend: &B, rounds: &mut [Round]) {
+        rounds.sort_unstable();
+        let mut rest = &rounds[..];
+        while let Some(&first) = rest.first() {
+            let Owner::Slab(id) = self.owner(backend, first) else {
+                self.breach("free of an address that is no chunk", first, 0, 1, None)
+            };
+            let same = |round: &&Round| {
+                (round.addr().get() ^ first.addr().get()) < B::UNIT
+                    || matches!(self.owner(backend, **round), Owner::Slab(other) if other == id)
+            };
+            let group = rest.iter().take_while(same).count();
+            if let Err(NotTaken(round)) = self.slabs.give(id, &rest[..group]) {
+                self.breach("double free", round, 0, 1, Some(id));
+            }
+            rest = &rest[group..];
+        }
+    }
+
+    // ---- runs of units -----------------------------------------------------------------------------------------------
+
+    fn carve<B: Backend>(&self, backend: &B, class: SizeClass) -> Option<Held> {
+        let (run, _) = self.claim(backend, Slabs::units::<B>(class))?;
+        match self.slabs.carve(self.supply(backend), run, class) {
+            Some(held) => {
+                self.map.set(backend, run.start, run.units, Owner::Slab(held.id()).to_bits());
+                Some(held)
+            }
+            None => {
+                self.free_units(run);
+                None
+            }
+        }
+    }
+
+    fn claim<B: Backend>(&self, backend: &B, units: u32) -> Option<(Run, Contents)> {
+        loop {
+            if let Some(claimed) = self.segments.claim::<B>(units) {
+                return Some(claimed);
+            }
+            if self.retire_idle(backend) {
+                if let Some(claimed) = self.segments.claim::<B>(units) {
+                    return Some(claimed);
+                }
+            }
+            // Another thread may claim all of the new segment before us, hence the loop; each turn is somebody's gain.
+            self.segments.grow(self.supply(backend), &self.map, units)?;
+        }
+    }
+
+    fn free_units(&self, run: Run) {
+        if self.segments.free(run).is_err() {
+            self.breach("double free", run.start, 0, 1, None);
+        }
+    }
+
+    /// Takes the units of slabs without a live chunk back; whether there were any.
+    pub(crate) fn retire_idle<B: Backend>(&self, backend: &B) -> bool {
+        let mut any = false;
+        for class in SizeClass::all() {
+            self.slabs.retire_idle(class, |run| {
+                any = true;
+                self.map.set(backend, run.start, run.units, Owner::Nobody.to_bits());
+                self.free_units(run);
+            });
+        }
+        any
+    }
+
+    fn units<B: Backend>(bytes: usize) -> u32 {
+        bytes.div_ceil(B::UNIT) as u32
+    }
+
+    /// A run for a block of `bytes`, at most half of a segment.
+    pub(crate) fn take_run<B: Backend>(&self, backend: &B, bytes: usize) -> Option<(NonNull<u8>, Contents)> {
+        let (run, contents) = self.claim(backend, Self::units::<B>(bytes))?;
+        self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
+        self.run_bytes.add(run.units as usize * B::UNIT);
+        Some((run.start, contents))
+    }
+
+    fn locate<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize) -> Run {
+        let run = match self.owner(backend, block) {
+            Owner::Run(segment) => self.segments.locate::<B>(segment, block, Self::units::<B>(bytes)),
+            Owner::Slab(id) => self.breach("free with a layout that is not the block's", block, bytes, align, Some(id)),
+            Owner::Nobody => None,
+        };
+        run.unwrap_or_else(|| self.breach("free of an address that is no block", block, bytes, align, None))
+    }
+
+    /// Takes the run of a block of `bytes` back.
+    pub(crate) fn give_run<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize) {
+        let run = self.locate(backend, block, bytes, align);
+        self.map.set(backend, block, 1, Owner::Nobody.to_bits());
+        self.run_bytes.sub(run.units as usize * B::UNIT);
+        self.free_units(run);
+    }
+
+    /// Makes a run fit for `new` bytes instead of `old`, in place; whether it could.
+    pub(crate) fn resize_run<B: Backend>(
+        &self,
+        backend: &B,
+        block: NonNull<u8>,
+        old: usize,
+        new: usize,
+        align: usize,
+    ) -> bool {
+        let run = self.locate(backend, block, old, align);
+        let units = Self::units::<B>(new);
+        if units > run.units {
+            let longer = units <= UNITS && self.segments.extend(run, units - run.units).is_some();
+            if longer {
+                self.run_bytes.add((units - run.units) as usize * B::UNIT);
+            }
+            return longer;
+        }
+        if units < run.units {
+            // SAFETY: `units < run.units`, so the offset is inside the run.
+            let start = unsafe { run.start.add(units as usize * B::UNIT) };
+            let tail = Run { start, first: run.first + units, units: run.units - units, ..run };
+            self.run_bytes.sub(tail.units as usize * B::UNIT);
+            self.free_units(tail);
+        }
+        true
+    }
+
+    // ---- who owns what -----------------------------------------------------------------------------------------------
+
+    fn owner<B: Backend>(&self, backend: &B, address: NonNull<u8>) -> Owner {
+        Owner::from_bits(self.map.get(backend, address.addr().get()))
+    }
+
+    #[cold]
+    fn breach(&self, what: &'static str, chunk: Round, size: usize, align: usize, slab: Option<SlabId>) -> ! {
+        let class = slab.and_then(|id| self.slabs.class_of(id)).map_or(0, SizeClass::bytes);
+        Breach { what, chunk: chunk.addr().get(), size, align, class }.abort()
+    }
+
+    /// Checks that the program may take or free the chunk with a layout of `size` and `align`; aborts if not.
+    pub(crate) fn note<B: Backend>(
+        &self,
+        backend: &B,
+        chunk: Round,
+        class: SizeClass,
+        size: usize,
+        align: usize,
+        held: bool,
+    ) {
+        let Owner::Slab(id) = self.owner(backend, chunk) else {
+            self.breach("free of an address that is no chunk", chunk, size, align, None)
+        };
+        if self.slabs.class_of(id) != Some(class) {
+            self.breach("free with a layout that is not the chunk's", chunk, size, align, Some(id));
+        }
+        if let Err(what) = self.slabs.note(id, chunk.addr().get(), held) {
+            self.breach(what, chunk, size, align, Some(id));
+        }
+    }
+
+    // ---- threads that keep a cache -----------------------------------------------------------------------------------
+
+    /// Counts a thread that keeps magazines of this arsenal from now on.
+    pub(crate) fn enlist(&self) {
+        // Relaxed: the thread itself is the witness that the heap lives; `is_unattended` is asked only when no call is
+        // under way.
+        self.threads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a thread off that has handed in its magazines, as its last act here.
+    pub(crate) fn discharge(&self) {
+        // Release: the thread's use of this heap comes before its end, by the Acquire in `threads`.
+        self.threads.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Threads that keep magazines. When it is 0, no thread will come back to hand any in.
+    pub(crate) fn threads(&self) -> usize {
+        // Acquire: see `discharge`.
+        self.threads.load(Ordering::Acquire)
+    }
+
+    /// Asks all threads to hand in their magazines when they next come by.
+    pub(crate) fn recall(&self) {
+        // Relaxed: a wish; whoever sees it later obeys later.
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes when magazines are recalled.
+    pub(crate) fn generation(&self) -> u32 {
+        // Relaxed: see `recall`.
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    // ---- accounts ----------------------------------------------------------------------------------------------------
+
+    /// The shared part of a class's figures.
+    pub(crate) fn class_stats(&self, class: SizeClass) -> ClassStats {
+        let partial = self.slabs.class(class);
+        let (magazines, cached) = self.depot.counts(class);
+        let (bytes, slabs, taken) = (class.bytes(), partial.slabs.get(), partial.taken.get());
+        ClassStats { bytes, slabs, taken, magazines, cached }
+    }
+
+    /// Bytes of runs that the program holds.
+    pub(crate) fn run_bytes(&self) -> usize {
+        self.run_bytes.get()
+    }
+
+    /// Bytes of records in use.
+    pub(crate) fn metadata_in_use(&self) -> usize {
+        self.map.bytes() + self.segments.bytes_in_use() + self.slabs.bytes_in_use() + self.depot.bytes_in_use()
+    }
+
+    /// Gives every byte back to the back-end.
+    ///
+    /// # Safety
+    /// Nobody uses the heap, nor any block of it, any more.
+    pub(crate) unsafe fn release<B: Backend>(&self, backend: &B) {
+        let supply = self.supply(backend);
+        // SAFETY: the caller's promise, for each part of the heap.
+        unsafe {
+            self.depot.release(supply);
+            self.slabs.release(supply);
+            self.segments.release(supply);
+            self.map.release(supply);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where memory comes from, and where it goes back to.
+//!
+//! | back-end            | memory                       | purge             | remap    | for                          |
+//! |---------------------|------------------------------|-------------------|----------|------------------------------|
+//! | [`Os`]              | pages of the operating system | `madvise`, decommit | `mremap` | every hosted program         |
+//! | [`FromGlobal`]      | another `GlobalAlloc`        | no                | `realloc` | kernels with an allocator    |
+//! | [`Arena`]           | a static block of `N` bytes  | no                | no       | kernels and embedded targets |
+//! | your own            | whatever you implement       | if you can        | if you can | the rest                   |
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+mod arena;
+mod global_alloc;
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+mod os;
+
+pub use arena::Arena;
+pub use global_alloc::FromGlobal;
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+pub use os::Os;
+
+/// The back-end of a heap whose type names none: the operating system's where there is one.
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+pub type Native = Os;
+/// Without `std` there is no back-end to fall back on: name one.
+#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+#[derive(Debug)]
+pub enum Native {}
+
+/// A source of memory for a heap.
+///
+/// The heap asks for three kinds of blocks: *segments* of up to [`SEGMENT`](Self::SEGMENT) bytes, aligned to
+/// [`UNIT`](Self::UNIT), from which it cuts everything small; single *large* blocks with the caller's own layout; and
+/// *metadata*, a few KiB at a time at first and then in doubling blocks.
+///
+/// A heap calls its back-end on slow paths only, from any thread, several at a time.
+///
+/// # Safety
+///
+/// An implementation promises that
+/// - blocks handed out are valid for reads and writes, aligned and sized as their layout says, disjoint from each other
+///   and from everything else until they are released, and stay where they are when the back-end itself is moved or
+///   used from another thread;
+/// - all of them lie in the 2^[`ADDRESS_BITS`](Self::ADDRESS_BITS) bytes that begin at [`base`](Self::base);
+/// - no method panics or unwinds, and none calls the heap that it serves, in whatever round-about way;
+/// - [`UNIT`](Self::UNIT) is a power of two from 4 KiB to 64 KiB, and [`SEGMENT`](Self::SEGMENT) a multiple of it, at
+///   most 64 times as large.
+///
+/// A block that breaks the alignment is caught, and ends the process with a message.
+///
+/// # Examples
+///
+/// A back-end that counts what passes through it:
+///
+/// ```
+/// use bandolier::{Backend, Bandolier, Os};
+/// use core::{alloc::Layout, ptr::NonNull, sync::atomic::{AtomicUsize, Ordering::Relaxed}};
+///
+/// #[derive(Default)]
+/// struct Counted { bytes: AtomicUsize }
+///
+/// // SAFETY: every block is one of `Os`, which keeps the contract; the counter allocates nothing.
+/// unsafe impl Backend for Counted {
+///     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+///         let block = Os.acquire(layout)?;
+///         self.bytes.fetch_add(layout.size(), Relaxed);
+///         Some(block)
+///     }
+///     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+///         self.bytes.fetch_sub(layout.size(), Relaxed);
+///         // SAFETY: handed on as promised by the caller.
+///         unsafe { Os.release(block, layout) }
+///     }
+/// }
+///
+/// let heap = Bandolier::with_backend(Counted::default()).without_thread_caches();
+/// assert_eq!(heap.backend().bytes.load(Relaxed), 0); // nothing is asked for before it is needed
+/// ```
+pub unsafe trait Backend: Sync {
+    /// Bytes of the smallest run of pages that a segment hands out, and the alignment of segments.
+    const UNIT: usize = 64 << 10;
+
+    /// Bytes of a segment. The heap asks for less when so much is not to be had.
+    const SEGMENT: usize = 64 * Self::UNIT;
+
+    /// Width of the addresses, relative to [`base`](Self::base), of all blocks.
+    const ADDRESS_BITS: u32 = if usize::BITS == 64 { 48 } else { usize::BITS };
+
+    /// Whether [`acquire`](Self::acquire) always gives memory that reads as zero.
+    const ZEROED: bool = false;
+
+    /// The lowest address that a block can have; a multiple of [`UNIT`](Self::UNIT), and always the same.
+    fn base(&self) -> usize {
+        0
+    }
+
+    /// A block for `layout`, or `None` when there is none to be had.
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// As [`acquire`](Self::acquire), with memory that reads as zero.
+    fn acquire_zeroed(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let block = self.acquire(layout)?;
+        if !Self::ZEROED {
+            // SAFETY: the block was just acquired for `layout`, so it is ours to write, that many bytes of it.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        Some(block)
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// `block` came from [`acquire`](Self::acquire), [`acquire_zeroed`](Self::acquire_zeroed) or
+    /// [`remap`](Self::remap) of this back-end with this `layout`, and nothing uses it any more.
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout);
+
+    /// Gives the physical memory under a range back, keeping its addresses.
+    ///
+    /// Returns whether it did; the range then reads as zero. Otherwise its contents are unspecified.
+    ///
+    /// # Safety
+    ///
+    /// The range lies in one acquired block, nothing uses its contents any more, and its start and `bytes` are
+    /// multiples of [`UNIT`](Self::UNIT).
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _ = (start, bytes);
+        false
+    }
+
+    /// Gives a block the size `bytes`, in place or by moving it without a copy, contents kept and alignment too.
+    ///
+    /// `None` when that is not possible: the block is then untouched, and the heap copies.
+    ///
+    /// # Safety
+    ///
+    /// As for [`release`](Self::release); `bytes` is not zero, and fits `layout.align()` as [`Layout`] demands. When
+    /// the answer is not `None`, only the new block, with the layout of the new size, is valid.
+    unsafe fn remap(&self, block: NonNull<u8>, layout: Layout, bytes: usize) -> Option<NonNull<u8>> {
+        let _ = (block, layout, bytes);
+        None
+    }
+}

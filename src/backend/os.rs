@@ -1,0 +1,254 @@
+//! Pages of the operating system: the only door to `libc` and `windows-sys`.
+//!
+//! Every call here is a system call or two; none takes a lock of ours, none allocates. The kernel's own locks make
+//! them the one part of the allocator that is not lock-free.
+
+use super::Backend;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows.
+///
+/// Pages come zeroed, are taken only when needed, and go back by `munmap` and `MADV_DONTNEED`. Page sizes from 4 to
+/// 64 KiB are served; the size is asked at run time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Os;
+
+/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// `bytes` rounded up to whole pages, unless that is more than an object can have.
+fn whole_pages(bytes: usize) -> Option<usize> {
+    let page = imp::page_size();
+    let rounded = bytes.checked_add(page - 1)? & !(page - 1);
+    (rounded <= isize::MAX as usize).then_some(rounded)
+}
+
+// SAFETY: the kernel hands out pages that are valid, zero and disjoint until they are unmapped; nothing here
+// allocates, panics, or calls a heap.
+unsafe impl Backend for Os {
+    const ZEROED: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let bytes = whole_pages(layout.size())?;
+        let align = if bytes >= HUGE_PAGE { layout.align().max(HUGE_PAGE) } else { layout.align() };
+        imp::map(bytes, align)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        if let Some(bytes) = whole_pages(layout.size()) {
+            // SAFETY: `acquire` mapped these pages for this layout, and nothing uses them any more.
+            unsafe { imp::unmap(block, bytes) };
+        }
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours and its contents are not wanted, by this method's contract; units are whole pages
+        // wherever pages have at most 64 KiB.
+        bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
+    }
+
+    unsafe fn remap(&self, block: NonNull<u8>, layout: Layout, bytes: usize) -> Option<NonNull<u8>> {
+        let (old, new) = (whole_pages(layout.size())?, whole_pages(bytes)?);
+        if old == new {
+            return Some(block);
+        }
+        // SAFETY: `acquire` mapped the old pages for this layout.
+        unsafe { imp::remap(block, old, new, layout.align()) }
+    }
+}
+
+#[cfg(unix)]
+mod imp {
+    use crate::sync::{Atomic, Ordering};
+    use core::ptr::{self, NonNull};
+
+    pub(super) fn page_size() -> usize {
+        static SIZE: Atomic<usize> = Atomic::new(0);
+        // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
+        let known = SIZE.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        // SAFETY: `sysconf` has no conditions.
+        let asked = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let size = usize::try_from(asked).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096);
+        SIZE.store(size, Ordering::Relaxed);
+        size
+    }
+
+    /// Fresh pages at an address that the kernel chooses.
+    fn map_anywhere(bytes: usize, protection: i32) -> Option<NonNull<u8>> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new private mapping, not fixed: it touches no existing one.
+        let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
+    }
+
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let start = map_anywhere(bytes, libc::PROT_READ | libc::PROT_WRITE)?;
+        if start.addr().get() & (align - 1) == 0 {
+            return Some(start);
+        }
+        // SAFETY: mapped just now, used by nobody.
+        unsafe { unmap(start, bytes) };
+        map_aligned(bytes, align, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// Maps more than is needed, and cuts off what sticks out on both sides.
+    fn map_aligned(bytes: usize, align: usize, protection: i32) -> Option<NonNull<u8>> {
+        let wide = bytes.checked_add(align)?.checked_sub(page_size())?;
+        let start = map_anywhere(wide, protection)?;
+        let front = start.addr().get().wrapping_neg() & (align - 1);
+        // SAFETY: `front <= align - page`, so `front + bytes <= wide`: all three parts lie in the new mapping, at whole
+        // pages, and nobody uses it yet.
+        unsafe {
+            let block = start.add(front);
+            unmap(start, front);
+            unmap(block.add(bytes), wide - front - bytes);
+            Some(block)
+        }
+    }
+
+    /// # Safety
+    /// The pages are mapped, ours, and in use by nobody.
+    pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize) {
+        if bytes != 0 {
+            // SAFETY: the caller's promise. It fails only when the kernel cannot split a mapping; the pages then stay,
+            // and no one refers to them.
+            unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+        }
+    }
+
+    /// # Safety
+    /// The pages are ours, and their contents are not wanted.
+    pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            // SAFETY: the caller's promise. `MADV_DONTNEED` on private anonymous memory makes it read as zero.
+            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            // Elsewhere the advice may keep the old contents; a fresh mapping over the range does not.
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: the range is ours by the caller's promise, so replacing it takes from nobody.
+            let mapped = unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
+            mapped != libc::MAP_FAILED
+        }
+    }
+
+    /// # Safety
+    /// `old` bytes of whole pages are mapped at `block` and ours; when the answer is a block, only that one is valid.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) unsafe fn remap(block: NonNull<u8>, old: usize, new: usize, align: usize) -> Option<NonNull<u8>> {
+        let flags = if align <= page_size() { libc::MREMAP_MAYMOVE } else { 0 };
+        // SAFETY: the caller's promise; without MAYMOVE the block keeps its place and so its alignment.
+        let moved = unsafe { libc::mremap(block.as_ptr().cast(), old, new, flags) };
+        if moved != libc::MAP_FAILED {
+            return NonNull::new(moved.cast());
+        }
+        if flags != 0 {
+            return None;
+        }
+        // The place is too narrow and the alignment is more than a page's: move to an aligned place of our choice.
+        let place = map_aligned(new, align, libc::PROT_NONE)?;
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: `place` is a mapping of `new` bytes of ours which nobody uses: the move may replace it.
+        let moved = unsafe { libc::mremap(block.as_ptr().cast(), old, new, flags, place.as_ptr()) };
+        if moved == libc::MAP_FAILED {
+            // SAFETY: the move did not happen, so `place` is still our unused mapping.
+            unsafe { unmap(place, new) };
+            return None;
+        }
+        NonNull::new(moved.cast())
+    }
+
+    /// # Safety
+    /// None: nothing is done where the kernel has no `mremap`.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize, _: usize) -> Option<NonNull<u8>> {
+        None
+    }
+}
+
+#[cfg(windows)]
+mod imp {
+    use crate::breach::Breach;
+    use crate::sync::{Atomic, Ordering};
+    use core::ptr::{self, NonNull};
+    use windows_sys::Win32::System::Memory::{
+        MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
+    };
+    use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+
+    pub(super) fn page_size() -> usize {
+        static SIZE: Atomic<usize> = Atomic::new(0);
+        // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
+        let known = SIZE.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let mut info = core::mem::MaybeUninit::<SYSTEM_INFO>::zeroed();
+        // SAFETY: the call fills the structure, for which all zeros is a value already.
+        let size = unsafe {
+            GetSystemInfo(info.as_mut_ptr());
+            info.assume_init().dwPageSize as usize
+        };
+        SIZE.store(size, Ordering::Relaxed);
+        size
+    }
+
+    fn reserve(at: *const u8, bytes: usize, commit: u32) -> Option<NonNull<u8>> {
+        // SAFETY: a new reservation takes from nobody; at a given address it fails where something is already.
+        NonNull::new(unsafe { VirtualAlloc(at.cast(), bytes, MEM_RESERVE | commit, PAGE_READWRITE) }.cast())
+    }
+
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let start = reserve(ptr::null(), bytes, MEM_COMMIT)?;
+        if start.addr().get() & (align - 1) == 0 {
+            return Some(start);
+        }
+        // SAFETY: reserved just now, used by nobody.
+        unsafe { unmap(start, bytes) };
+        // A reservation cannot be cut, so find an aligned place, free it, and ask for that place again; another
+        // thread may be quicker, hence a few tries.
+        (0..8).find_map(|_| {
+            let wide = reserve(ptr::null(), bytes.checked_add(align)?, 0)?;
+            let front = wide.addr().get().wrapping_neg() & (align - 1);
+            let place = wide.as_ptr().wrapping_add(front);
+            // SAFETY: reserved just now, used by nobody.
+            unsafe { unmap(wide, bytes + align) };
+            reserve(place, bytes, MEM_COMMIT)
+        })
+    }
+
+    /// # Safety
+    /// `start` is the start of a reservation of ours, in use by nobody.
+    pub(super) unsafe fn unmap(start: NonNull<u8>, _bytes: usize) {
+        // SAFETY: the caller's promise; a release names the start and no size.
+        unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
+    }
+
+    /// # Safety
+    /// The pages are ours, and their contents are not wanted.
+    pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        let gone = unsafe { VirtualFree(start.as_ptr().cast(), bytes, MEM_DECOMMIT) } != 0;
+        // SAFETY: the range lies in a reservation of ours; committing pages that are committed changes nothing.
+        let back = unsafe { VirtualAlloc(start.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
+        if back.is_null() {
+            // The pages would fault at the next touch, far from here: nothing sound is left to do with the range.
+            let what = "the system does not give purged pages back";
+            Breach { what, chunk: start.addr().get(), size: bytes, align: page_size(), class: 0 }.abort();
+        }
+        gone
+    }
+
+    /// # Safety
+    /// None: Windows does not move pages.
+    pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize, _: usize) -> Option<NonNull<u8>> {
+        None
+    }
+}

@@ -1,0 +1,114 @@
+//! Caches: the magazines that a thread works from, and where it finds them.
+//!
+//! A cache holds two magazines per class. `alloc` pops from `loaded`, `dealloc` pushes to it; what happens when that
+//! fails is here, the same for every locator:
+//!
+//! | locator  | the pair is                        | fast path                  | for                                      |
+//! |----------|------------------------------------|----------------------------|------------------------------------------|
+//! | `thread` | the thread's own, in TLS           | loads and stores           | the first heap that a thread allocates from |
+//! | `shared` | anybody's, claimed by one exchange | one exchange and one store | `no_std`, other heaps, before and after TLS |
+//!
+//! # Invariants
+//! - After a trade `previous` is wholly full, wholly empty, or no magazine (but for magazines that other threads left
+//!   behind half full), so at least one magazine's worth of operations lies between two trades.
+
+#[cfg(feature = "std")]
+pub(crate) mod thread;
+
+pub(crate) mod shared;
+
+use crate::arsenal::Arsenal;
+use crate::backend::Backend;
+use crate::magazine::{Round, Rounds, Top};
+use crate::size_class::SizeClass;
+
+/// The two magazines of one class. Whoever has the value owns both.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) loaded: Top,
+    pub(crate) previous: Top,
+}
+
+impl Pair {
+    /// Takes a chunk, when `loaded` has none; `None` when there is no memory left.
+    pub(crate) fn alloc<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+        if self.previous.rounds() > Rounds(0) {
+            core::mem::swap(&mut self.loaded, &mut self.previous);
+        } else if let Some(full) = arsenal.depot.take(class) {
+            let spare = core::mem::replace(&mut self.previous, self.loaded);
+            self.loaded = full;
+            arsenal.depot.discard(spare);
+        } else {
+            self.refill(arsenal, backend, class);
+        }
+        self.pop().or_else(|| arsenal.take_one(backend, class))
+    }
+
+    /// Takes a chunk from `loaded`.
+    pub(crate) fn pop(&mut self) -> Option<Round> {
+        // SAFETY: the pair owns the magazine, and goes on with what is left of it.
+        let (round, top) = unsafe { self.loaded.pop() }?;
+        self.loaded = top;
+        Some(round)
+    }
+
+    /// Fills `loaded` from the slabs, both magazines being empty.
+    fn refill<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass) {
+        if self.loaded == Top::NONE {
+            core::mem::swap(&mut self.loaded, &mut self.previous);
+        }
+        if self.loaded == Top::NONE {
+            self.loaded = arsenal.arm(backend, class).unwrap_or(Top::NONE);
+        }
+        if self.loaded != Top::NONE {
+            self.loaded = arsenal.refill(backend, class, self.loaded);
+        }
+    }
+
+    /// Gives a chunk, when `loaded` is full.
+    pub(crate) fn dealloc<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
+        if self.previous.room() > Rounds(0) {
+            core::mem::swap(&mut self.loaded, &mut self.previous);
+        } else {
+            self.make_room(arsenal, backend, class);
+        }
+        if !self.push(round) {
+            // There is no memory for a magazine: past all of them.
+            arsenal.give(backend, &mut [round]);
+        }
+    }
+
+    /// Puts a chunk into `loaded`, unless that is full.
+    pub(crate) fn push(&mut self, round: Round) -> bool {
+        // SAFETY: the pair owns the magazine, and goes on with what becomes of it; the caller owns the chunk.
+        let pushed = unsafe { self.loaded.push(round) };
+        self.loaded = pushed.unwrap_or(self.loaded);
+        pushed.is_some()
+    }
+
+    /// Loads an empty magazine, both being full.
+    fn make_room<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass) {
+        let enough = arsenal.depot.has_enough(class);
+        let empty = if enough && self.previous != Top::NONE { None } else { arsenal.arm(backend, class) };
+        let old = core::mem::replace(&mut self.previous, self.loaded);
+        self.loaded = match empty {
+            Some(empty) => {
+                arsenal.depot.give(class, old);
+                empty
+            }
+            // SAFETY: the pair owned the magazine, and goes on with it emptied.
+            None => unsafe { arsenal.spill(backend, old) },
+        };
+    }
+
+    /// Hands both magazines in at the depot.
+    pub(crate) fn hand_in(self, arsenal: &Arsenal, class: SizeClass) {
+        arsenal.depot.give(class, self.loaded);
+        arsenal.depot.give(class, self.previous);
+    }
+
+    /// Rounds in both.
+    pub(crate) fn rounds(&self) -> usize {
+        usize::from(self.loaded.rounds().0) + usize::from(self.previous.rounds().0)
+    }
+}

@@ -1,0 +1,141 @@
+//! Slots that any thread may claim: for `no_std`, for heaps that no thread calls its own, and for threads whose own
+//! cache is not there yet or not any more.
+//!
+//! ```text
+//!             swap(TAKEN)  Acquire                    trade while claimed
+//!   idle(top) ────────────────────────▶ claimed(TAKEN) ───┐
+//!       ▲                                   │  ▲──────────┘
+//!       └───────────────────────────────────┘
+//!             store(top)   Release
+//! ```
+//!
+//! A slot is one class of one shard. A thread tries its own shard first, found by where its stack is, and then the next
+//! ones; when all are taken it goes past the magazines. It never waits, so a claim that is never given back (a forked
+//! child's copy of another thread's) costs a slot and nothing more.
+//!
+//! # Invariants
+//! - `loaded` is `TAKEN` exactly while somebody owns the pair; `previous` is touched by that party only.
+
+use super::Pair;
+use crate::arsenal::Arsenal;
+use crate::backend::Backend;
+use crate::geometry::SHARDS;
+use crate::magazine::{Round, Top};
+use crate::size_class::{PerClass, SizeClass};
+use crate::sync::{AtomicPtr, CachePadded, Ordering, Witness};
+use core::cell::Cell;
+use core::ptr;
+
+struct Slot {
+    /// The `Top` of the loaded magazine; null = taken.
+    loaded: AtomicPtr<*mut u8>,
+    previous: Cell<Top>,
+    witness: Witness,
+}
+
+// SAFETY: `previous` is touched only by the party that has claimed the slot, in the order of the claims.
+unsafe impl Sync for Slot {}
+
+const TAKEN: *mut *mut u8 = ptr::null_mut();
+
+impl Slot {
+    fn claim(&self) -> Option<Pair> {
+        // Acquire: the magazines, and `previous`, as the last owner left them before the Release in `yield_up`.
+        let top = self.loaded.swap(TAKEN, Ordering::Acquire);
+        let loaded = Top::from_raw(top)?;
+        self.witness.touch();
+        Some(Pair { loaded, previous: self.previous.get() })
+    }
+
+    fn yield_up(&self, pair: Pair) {
+        self.witness.touch();
+        self.previous.set(pair.previous);
+        // Release: see `claim`.
+        self.loaded.store(pair.loaded.to_raw(), Ordering::Release);
+    }
+}
+
+/// The shared slots of a heap.
+pub(crate) struct Slots {
+    shards: [CachePadded<PerClass<Slot>>; SHARDS],
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: core::array::from_fn(|_| {
+                CachePadded::new(PerClass(core::array::from_fn(|_| Slot {
+                    loaded: AtomicPtr::new(Top::NONE.to_raw()),
+                    previous: Cell::new(Top::NONE),
+                    witness: Witness::new(),
+                })))
+            }),
+        }
+    }
+
+    /// Works on the first pair of `class` that is not taken; `None` when all are.
+    fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> Option<R> {
+        let home = home();
+        let (slot, mut pair) = (0..SHARDS).find_map(|step| {
+            let slot = &self.shards[(home + step) % SHARDS][class];
+            slot.claim().map(|pair| (slot, pair))
+        })?;
+        let result = work(&mut pair);
+        slot.yield_up(pair);
+        Some(result)
+    }
+
+    /// Takes a chunk; `None` when there is no memory left.
+    pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+        let work = |pair: &mut Pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class));
+        self.with(class, work).unwrap_or_else(|| arsenal.take_one(backend, class))
+    }
+
+    /// Gives a chunk.
+    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
+        let given = self.with(class, |pair| {
+            if !pair.push(round) {
+                pair.dealloc(arsenal, backend, class, round);
+            }
+        });
+        if given.is_none() {
+            arsenal.give(backend, &mut [round]);
+        }
+    }
+
+    /// Hands all magazines in at the depot, but those whose slots are taken.
+    pub(crate) fn hand_in(&self, arsenal: &Arsenal) {
+        for shard in &self.shards {
+            for (class, slot) in shard.iter() {
+                if let Some(pair) = slot.claim() {
+                    slot.yield_up(Pair { loaded: Top::NONE, previous: Top::NONE });
+                    pair.hand_in(arsenal, class);
+                }
+            }
+        }
+    }
+
+    /// Rounds of `class` in slots that are not taken.
+    pub(crate) fn rounds(&self, class: SizeClass) -> usize {
+        let rounds = |shard: &CachePadded<PerClass<Slot>>| {
+            let slot = &shard[class];
+            slot.claim().map_or(0, |pair| {
+                let rounds = pair.rounds();
+                slot.yield_up(pair);
+                rounds
+            })
+        };
+        self.shards.iter().map(rounds).sum()
+    }
+}
+
+/// The shard that the calling thread tries first: stacks of different threads lie far apart.
+fn home() -> usize {
+    let here = 0_u8;
+    let stack = (&raw const here).addr() >> 17;
+    (stack.wrapping_mul(0x9e37_79b9) >> 8) % SHARDS
+}
+
+#[cfg(all(test, loom))]
+#[path = "../../loom-tests/shared.rs"]
+mod loom_tests;

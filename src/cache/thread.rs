@@ -1,0 +1,221 @@
+//! A thread's own cache: magazines in thread-local storage, touched by nobody else.
+//!
+//! ```text
+//!   new ──enter──▶ registering ──exit hook set──▶ live ──thread exits──▶ gone
+//!                       │ (what the hook's registration allocates goes to the shared slots)
+//!                       └──no hook to be had──▶ gone
+//! ```
+//!
+//! The cache itself has no destructor, so the fast path is a plain access to thread-local storage, valid at any time:
+//! before `main`, in other destructors, after the exit hook. Only in `live` does the `owner` match a heap, and only then
+//! are the magazines anything but `Top::NONE`; so one comparison covers every other state, and every other heap.
+//!
+//! The exit hook is a second thread-local with a destructor, registered from the slow path. It hands the magazines in at
+//! the depot. It is registered early, so it runs after the destructors registered later; those registered before it, and
+//! C's, find the state `gone` and the shared slots.
+//!
+//! # Invariants
+//! - A thread has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
+//!   (`Arsenal::enlist`): a heap is not torn down before.
+
+use super::Pair;
+use crate::arsenal::Arsenal;
+use crate::backend::Backend;
+use crate::magazine::{Round, Top};
+use crate::size_class::{PerClass, SizeClass};
+use core::cell::Cell;
+use core::ptr;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    New,
+    Registering,
+    Live,
+    Gone,
+}
+
+/// The magazines of one thread.
+pub(crate) struct ThreadCache {
+    owner: Cell<*const Arsenal>,
+    loaded: PerClass<Cell<Top>>,
+    previous: PerClass<Cell<Top>>,
+    generation: Cell<u32>,
+    state: Cell<State>,
+}
+
+/// Equal to no heap's address, not even to that of a heap which is not there yet.
+const NOBODY: *const Arsenal = ptr::without_provenance(1);
+
+impl ThreadCache {
+    /// A thread that has not been here before.
+    pub(crate) const fn new() -> Self {
+        Self {
+            owner: Cell::new(NOBODY),
+            loaded: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
+            previous: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
+            generation: Cell::new(0),
+            state: Cell::new(State::New),
+        }
+    }
+
+    /// Takes a chunk, if the thread works for `owner` and has one loaded.
+    #[inline(always)]
+    pub(crate) fn pop(&self, owner: *const Arsenal, class: SizeClass) -> Option<Round> {
+        if self.owner.get() != owner {
+            return None;
+        }
+        // SAFETY: the thread owns its magazines, and goes on with what is left.
+        let (round, top) = unsafe { self.loaded[class].get().pop() }?;
+        self.loaded[class].set(top);
+        Some(round)
+    }
+
+    /// Puts a chunk in, if the thread works for `owner` and the loaded magazine has room.
+    #[inline(always)]
+    pub(crate) fn push(&self, owner: *const Arsenal, class: SizeClass, round: Round) -> bool {
+        if self.owner.get() != owner {
+            return false;
+        }
+        // SAFETY: the thread owns its magazines, and goes on with what becomes of this one.
+        let Some(top) = (unsafe { self.loaded[class].get().push(round) }) else {
+            return false;
+        };
+        self.loaded[class].set(top);
+        true
+    }
+
+    /// Whether the thread works for `arsenal`; a thread that works for nobody yet starts to, if `register` can set the
+    /// exit hook. Also obeys recalls.
+    pub(crate) fn enter(&self, arsenal: &Arsenal, register: impl FnOnce() -> bool) -> bool {
+        if self.state.get() == State::New {
+            self.state.set(State::Registering);
+            if !register() {
+                self.state.set(State::Gone);
+                return false;
+            }
+            self.generation.set(arsenal.generation());
+            arsenal.enlist();
+            self.owner.set(arsenal);
+            self.state.set(State::Live);
+            return true;
+        }
+        if !ptr::eq(self.owner.get(), arsenal) {
+            return false;
+        }
+        let generation = arsenal.generation();
+        if self.generation.replace(generation) != generation {
+            self.hand_in(arsenal);
+        }
+        true
+    }
+
+    fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> R {
+        let mut pair = self.pair(class);
+        let result = work(&mut pair);
+        self.loaded[class].set(pair.loaded);
+        self.previous[class].set(pair.previous);
+        result
+    }
+
+    /// The magazines of a class. Whoever changes them writes them back.
+    fn pair(&self, class: SizeClass) -> Pair {
+        Pair { loaded: self.loaded[class].get(), previous: self.previous[class].get() }
+    }
+
+    /// Takes a chunk after `pop` had none and `enter` said yes.
+    pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+        self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class)))
+    }
+
+    /// Gives a chunk after `push` had no room and `enter` said yes.
+    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
+        self.with(class, |pair| {
+            if !pair.push(round) {
+                pair.dealloc(arsenal, backend, class, round);
+            }
+        });
+    }
+
+    /// Hands all magazines in at the depot.
+    fn hand_in(&self, arsenal: &Arsenal) {
+        for class in SizeClass::all() {
+            let pair = self.pair(class);
+            self.loaded[class].set(Top::NONE);
+            self.previous[class].set(Top::NONE);
+            pair.hand_in(arsenal, class);
+        }
+    }
+
+    /// Hands all magazines of `arsenal` in, if the thread works for it.
+    pub(crate) fn flush(&self, arsenal: &Arsenal) {
+        if ptr::eq(self.owner.get(), arsenal) {
+            self.hand_in(arsenal);
+        }
+    }
+
+    /// Rounds of `class`, if the thread works for `arsenal`.
+    pub(crate) fn rounds(&self, arsenal: &Arsenal, class: SizeClass) -> usize {
+        if ptr::eq(self.owner.get(), arsenal) { self.pair(class).rounds() } else { 0 }
+    }
+
+    /// Ends the thread's work for whomever it works for: the exit hook, and all that it does.
+    pub(crate) fn leave(&self) {
+        self.state.set(State::Gone);
+        let owner = self.owner.replace(NOBODY);
+        if owner == NOBODY {
+            return;
+        }
+        // SAFETY: the heap stays in place while this thread is counted there, by the invariant.
+        let arsenal = unsafe { &*owner };
+        self.hand_in(arsenal);
+        arsenal.discharge();
+    }
+
+    /// Ends the thread's work for `arsenal`, which is about to be torn down; it may then work for another.
+    pub(crate) fn part(&self, arsenal: &Arsenal) {
+        if ptr::eq(self.owner.get(), arsenal) {
+            self.owner.set(NOBODY);
+            self.state.set(State::New);
+            self.hand_in(arsenal);
+            arsenal.discharge();
+        }
+    }
+}
+
+/// The calling thread's cache.
+#[cfg(not(all(test, loom)))]
+mod local {
+    use super::ThreadCache;
+
+    /// Its destructor is the exit hook.
+    struct Hook;
+
+    impl Drop for Hook {
+        fn drop(&mut self) {
+            with(ThreadCache::leave);
+        }
+    }
+
+    std::thread_local! {
+        static CACHE: ThreadCache = const { ThreadCache::new() };
+        static HOOK: Hook = const { Hook };
+    }
+
+    /// Works on the calling thread's cache.
+    #[inline(always)]
+    pub(crate) fn with<R>(work: impl FnOnce(&ThreadCache) -> R) -> R {
+        CACHE.with(work)
+    }
+
+    /// Sets the exit hook of the calling thread, unless it has run already.
+    pub(crate) fn register() -> bool {
+        HOOK.try_with(|_| ()).is_ok()
+    }
+}
+
+#[cfg(not(all(test, loom)))]
+pub(crate) use local::{register, with};
+
+#[cfg(all(test, loom))]
+#[path = "../../loom-tests/thread.rs"]
+mod loom_tests;

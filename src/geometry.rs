@@ -1,0 +1,42 @@
+//! The sizes that are the same in every heap, and their tiny twins for models.
+//!
+//! What depends on the back-end (unit bytes, address width) are constants of the trait [`Backend`]; what a layer
+//! derives from these stays in that layer. A model shrinks the numbers here, never the code.
+//!
+//! [`Backend`]: crate::Backend
+
+/// `real` in a build, `tiny` in a loom model.
+macro_rules! sized {
+    ($($(#[$attr:meta])* $name:ident: $type:ty = $real:expr, tiny $tiny:expr;)*) => {$(
+        $(#[$attr])*
+        pub(crate) const $name: $type = if cfg!(all(test, loom)) { $tiny } else { $real };
+    )*};
+}
+
+sized! {
+    /// Units in a segment: the bits of one word.
+    UNITS: u32 = 64, tiny 4;
+    /// Segments in a group, found through one word of hints.
+    SEGMENTS: u32 = 64, tiny 2;
+    /// Chunks that one word of a slab's bitmap stands for.
+    WORD_BITS: u32 = 64, tiny 2;
+    /// Bitmap words of a slab of many small chunks.
+    WIDE_WORDS: usize = 64, tiny 2;
+    /// Bitmap words of every other slab.
+    NARROW_WORDS: usize = 16, tiny 2;
+    /// Most rounds in a magazine; the block has room for this many beside its header and its mark.
+    MOST_ROUNDS: usize = 125, tiny 2;
+    /// Bytes of chunks that a magazine starts out to hold at most.
+    MAGAZINE_BYTES: usize = 16 << 10, tiny 64 << 10;
+    /// Bytes of chunks up to which contention may grow a magazine.
+    MAGAZINE_BYTES_GROWN: usize = 64 << 10, tiny 64 << 10;
+    /// Bytes of chunks of one class that the depot keeps; what comes beyond goes back to the slabs.
+    DEPOT_BYTES: usize = 4 << 20, tiny 128;
+    /// Slots that threads without a cache of their own share.
+    SHARDS: usize = 8, tiny 2;
+    /// Widest node of the unit map, as a power of two.
+    NODE_BITS: u32 = 11, tiny 2;
+}
+
+/// Bytes of a magazine block, and its alignment: an address whose low bits are zero is the end of one.
+pub(crate) const BLOCK: usize = 1024;

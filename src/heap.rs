@@ -1,0 +1,533 @@
+//! The heap: caches over an arsenal over a back-end.
+//!
+//! | layout                                   | served by                      | freed into                |
+//! |------------------------------------------|--------------------------------|---------------------------|
+//! | up to 32 KiB (half a unit, if less)      | a chunk: cache, depot, slab    | the cache                 |
+//! | up to half a segment                     | a run of units                 | its segment               |
+//! | more, or aligned to more than a unit     | the back-end                   | the back-end              |
+//!
+//! Which row a block belongs to follows from its layout alone, so `dealloc` looks nothing up before it has to.
+
+use crate::arsenal::Arsenal;
+use crate::backend::{Backend, Native};
+use crate::cache::shared::Slots;
+#[cfg(all(feature = "std", not(all(test, loom))))]
+use crate::cache::thread;
+use crate::geometry::UNITS;
+use crate::magazine::Round;
+use crate::reclaim;
+use crate::segment::Contents;
+use crate::size_class::{PerClass, SizeClass};
+use crate::slab::CHECKED;
+use crate::stats::{ClassStats, Reclaimed, Stats};
+use crate::supply::{Drawn, LARGE, METADATA, Supply};
+use crate::sync::{AtomicPtr, Ordering, const_fn};
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr::{self, NonNull};
+
+/// Where the rounds of a heap wait: made at the first allocation, in memory of the back-end.
+struct Heap {
+    /// First, so that a heap and its arsenal have one address, by which threads know it.
+    arsenal: Arsenal,
+    slots: Slots,
+}
+
+/// Whether threads get caches of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Caches {
+    Thread,
+    Shared,
+}
+
+/// How a block of some layout is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Chunk(SizeClass),
+    Run,
+    Large,
+}
+
+/// A heap: a lock-free magazine allocator on the back-end `B`.
+///
+/// As a `static` with `#[global_allocator]` it replaces the program's allocator. It takes nothing from the back-end before
+/// the first allocation, and gives back what it can when [`reclaim`](Self::reclaim) is called.
+///
+/// Several heaps may live in a process. A thread keeps its own cache for the first heap it allocates from that allows
+/// thread caches; for others it uses slots that all threads share, which costs an atomic exchange per operation.
+///
+/// # Examples
+///
+/// ```
+/// use bandolier::Bandolier;
+///
+/// #[global_allocator]
+/// static HEAP: Bandolier = Bandolier::new();
+///
+/// let words: Vec<String> = (0..1000).map(|n| format!("word {n}")).collect();
+/// assert!(HEAP.stats().in_use > 24_000);
+/// drop(words);
+/// let _ = HEAP.reclaim();
+/// ```
+///
+/// # Dropping
+///
+/// A heap that is dropped gives everything back to its back-end; blocks still in use are then invalid, as those of any
+/// allocator that is gone. One with thread caches can do that only when no thread keeps magazines of it any more;
+/// otherwise its memory is leaked. A heap that is meant to be dropped is best made
+/// [`without_thread_caches`](Self::without_thread_caches).
+pub struct Bandolier<B: Backend = Native> {
+    heap: AtomicPtr<Heap>,
+    caches: Caches,
+    backend: ManuallyDrop<B>,
+}
+
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+impl Bandolier {
+    /// A heap on the operating system's memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_backend(crate::backend::Os)
+    }
+}
+
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+impl Default for Bandolier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> Bandolier<B> {
+    /// The largest chunk that a slab is cut into, in bytes.
+    const CHUNK_LIMIT: usize = if B::UNIT / 2 < SizeClass::MAX_BYTES { B::UNIT / 2 } else { SizeClass::MAX_BYTES };
+    /// The largest run of units, in bytes: half of a segment.
+    const RUN_LIMIT: usize = {
+        let most = UNITS as usize * B::UNIT;
+        if B::SEGMENT < most { B::SEGMENT / 2 } else { most / 2 }
+    };
+
+    const_fn! {
+        /// A heap on `backend`.
+        #[must_use]
+        pub fn with_backend(backend: B) -> Self {
+            const {
+                assert!(B::UNIT.is_power_of_two() && 4096 <= B::UNIT && B::UNIT <= 64 << 10);
+                assert!(B::SEGMENT % B::UNIT == 0 && B::SEGMENT / B::UNIT <= 64 && B::SEGMENT > 0);
+            }
+            Self {
+                heap: AtomicPtr::new(ptr::null_mut()),
+                caches: Caches::Thread,
+                backend: ManuallyDrop::new(backend),
+            }
+        }
+    }
+
+    /// The same heap, to be used through shared slots only: for heaps that come and go.
+    #[must_use]
+    pub const fn without_thread_caches(mut self) -> Self {
+        self.caches = Caches::Shared;
+        self
+    }
+
+    /// The back-end.
+    #[must_use]
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    // ---- the fast paths ----------------------------------------------------------------------------------------------
+
+    #[inline(always)]
+    const fn kind(layout: Layout) -> Kind {
+        match SizeClass::within(layout, Self::CHUNK_LIMIT) {
+            Some(class) => Kind::Chunk(class),
+            None if layout.size() <= Self::RUN_LIMIT && layout.align() <= B::UNIT => Kind::Run,
+            None => Kind::Large,
+        }
+    }
+
+    /// By what threads know this heap: equal to their cache's owner only if that is this heap.
+    #[inline(always)]
+    fn identity(&self) -> *const Arsenal {
+        // Relaxed: the address alone is compared, and it is set once. A thread that made it its owner acquired it.
+        self.heap.load(Ordering::Relaxed).cast()
+    }
+
+    /// A chunk from the calling thread's loaded magazine.
+    #[inline(always)]
+    fn pop(&self, class: SizeClass) -> Option<Round> {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        return thread::with(|cache| cache.pop(self.identity(), class));
+        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+        return {
+            let _ = (class, self.identity());
+            None
+        };
+    }
+
+    /// Puts a chunk into the calling thread's loaded magazine.
+    #[inline(always)]
+    fn push(&self, class: SizeClass, chunk: Round) -> bool {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        return thread::with(|cache| cache.push(self.identity(), class, chunk));
+        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+        return {
+            let _ = (class, chunk);
+            false
+        };
+    }
+
+    #[inline(always)]
+    fn alloc_chunk(&self, class: SizeClass, layout: Layout) -> *mut u8 {
+        let chunk = match self.pop(class) {
+            Some(chunk) => chunk.as_ptr(),
+            None => self.alloc_slow(class),
+        };
+        if CHECKED {
+            self.check(chunk, class, layout, true);
+        }
+        chunk
+    }
+
+    #[inline(always)]
+    fn dealloc_chunk(&self, chunk: Round, class: SizeClass, layout: Layout) {
+        if CHECKED {
+            self.check(chunk.as_ptr(), class, layout, false);
+        }
+        if !self.push(class, chunk) {
+            self.dealloc_slow(class, chunk);
+        }
+    }
+
+    // ---- the slow paths ----------------------------------------------------------------------------------------------
+
+    /// The heap, if it is there already.
+    fn made(&self) -> Option<&Heap> {
+        // Acquire: the heap, made before the Release in `make`.
+        let heap = self.heap.load(Ordering::Acquire);
+        // SAFETY: null, or a heap that lives as long as this value: only `drop` takes it away.
+        unsafe { heap.as_ref() }
+    }
+
+    /// The heap, made at the first call; `None` when the back-end has no memory for it.
+    fn heap(&self) -> Option<&Heap> {
+        self.made().or_else(|| self.make())
+    }
+
+    #[cold]
+    fn make(&self) -> Option<&Heap> {
+        let drawn = Drawn::new();
+        let supply = Supply { backend: &*self.backend, drawn: &drawn };
+        let memory = supply.acquire(METADATA, Layout::new::<Heap>())?;
+        let made = memory.cast::<Heap>();
+        // SAFETY: just acquired with the layout of a `Heap`.
+        unsafe { made.write(Heap { arsenal: Arsenal::new(), slots: Slots::new() }) };
+        // SAFETY: made just now.
+        unsafe { made.as_ref() }.arsenal.drawn.metadata.add(size_of::<Heap>());
+        // Release: the heap. Acquire on failure: the other thread's heap.
+        match self.heap.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
+            // SAFETY: ours, and it lives as long as this value.
+            Ok(_) => Some(unsafe { made.as_ref() }),
+            Err(other) => {
+                // SAFETY: acquired above, never published; a `Heap` owns nothing before its first use.
+                unsafe { supply.release(METADATA, memory, Layout::new::<Heap>()) };
+                // SAFETY: as in `made`.
+                unsafe { other.as_ref() }
+            }
+        }
+    }
+
+    /// Does `own` with the calling thread's cache if it works for this heap, else `shared`.
+    fn cached<R>(
+        &self,
+        heap: &Heap,
+        #[cfg(all(feature = "std", not(all(test, loom))))] own: impl FnOnce(&thread::ThreadCache) -> R,
+        shared: impl FnOnce(&Slots) -> R,
+    ) -> R {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if self.caches == Caches::Thread {
+            return thread::with(|cache| {
+                if cache.enter(&heap.arsenal, thread::register) { own(cache) } else { shared(&heap.slots) }
+            });
+        }
+        shared(&heap.slots)
+    }
+
+    fn take(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
+        self.cached(
+            heap,
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            |cache| cache.alloc(&heap.arsenal, &*self.backend, class),
+            |slots| slots.alloc(&heap.arsenal, &*self.backend, class),
+        )
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, class: SizeClass) -> *mut u8 {
+        let Some(heap) = self.heap() else { return ptr::null_mut() };
+        let mut chunk = self.take(heap, class);
+        if chunk.is_none() {
+            self.rescue(heap);
+            chunk = self.take(heap, class);
+        }
+        chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn dealloc_slow(&self, class: SizeClass, chunk: Round) {
+        // A chunk that is freed came from the heap, so the heap is there.
+        let Some(heap) = self.made() else { return };
+        self.cached(
+            heap,
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk),
+            |slots| slots.dealloc(&heap.arsenal, &*self.backend, class, chunk),
+        );
+    }
+
+    /// Before saying that there is no memory: brings home all that lies idle in this thread's reach.
+    fn rescue(&self, heap: &Heap) {
+        self.hand_in(heap);
+        reclaim::drain(&heap.arsenal, &*self.backend);
+        heap.arsenal.retire_idle(&*self.backend);
+    }
+
+    /// Hands the calling thread's magazines and those of the shared slots in at the depot.
+    fn hand_in(&self, heap: &Heap) {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        thread::with(|cache| cache.flush(&heap.arsenal));
+        heap.slots.hand_in(&heap.arsenal);
+    }
+
+    #[cold]
+    fn check(&self, chunk: *mut u8, class: SizeClass, layout: Layout, held: bool) {
+        if let (Some(heap), Some(chunk)) = (self.made(), NonNull::new(chunk)) {
+            heap.arsenal.note(&*self.backend, chunk, class, layout.size(), layout.align(), held);
+        }
+    }
+
+    // ---- runs and large blocks ---------------------------------------------------------------------------------------
+
+    /// The layout that a large block has in the back-end.
+    fn large(layout: Layout) -> Option<Layout> {
+        Layout::from_size_align(layout.size().max(1), layout.align()).ok()
+    }
+
+    /// A block that is no chunk, zeroed if that is asked.
+    #[cold]
+    #[inline(never)]
+    fn alloc_block(&self, layout: Layout, zeroed: bool) -> *mut u8 {
+        let Some(heap) = self.heap() else { return ptr::null_mut() };
+        let mut block = self.take_block(heap, layout, zeroed);
+        if block.is_none() {
+            self.rescue(heap);
+            let _ = reclaim::give_back(&heap.arsenal, &*self.backend);
+            block = self.take_block(heap, layout, zeroed);
+        }
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    fn take_block(&self, heap: &Heap, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
+        if Self::kind(layout) == Kind::Large {
+            let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
+            return if zeroed { supply.acquire_zeroed(LARGE, layout) } else { supply.acquire(LARGE, layout) };
+        }
+        let (block, contents) = heap.arsenal.take_run(&*self.backend, layout.size().max(1))?;
+        if zeroed && !(B::ZEROED && contents == Contents::Untouched) {
+            // SAFETY: the run is ours and has at least the size of the layout.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        Some(block)
+    }
+
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`], for a block that is no chunk.
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
+        let Some(heap) = self.made() else { return };
+        if Self::kind(layout) == Kind::Run {
+            return heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align());
+        }
+        if let Some(layout) = Self::large(layout) {
+            // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.
+            unsafe { heap.arsenal.supply(&*self.backend).release(LARGE, block, layout) };
+        }
+    }
+
+    /// Gives a block that is no chunk its new size without copying, if that can be done.
+    ///
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`].
+    unsafe fn resize_block(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        let heap = self.made()?;
+        match (Self::kind(old), Self::kind(new)) {
+            (Kind::Run, Kind::Run) => {
+                let (bytes, align) = (new.size().max(1), old.align());
+                let fits = heap.arsenal.resize_run(&*self.backend, block, old.size().max(1), bytes, align);
+                fits.then_some(block)
+            }
+            (Kind::Large, Kind::Large) => {
+                let (old, new) = (Self::large(old)?, Self::large(new)?);
+                // SAFETY: acquired with this layout; the caller goes on with the answer only.
+                unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) }
+            }
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`], with `new` the layout of the new size.
+    #[cold]
+    #[inline(never)]
+    unsafe fn realloc_slow(&self, block: *mut u8, old: Layout, new: Layout) -> *mut u8 {
+        if let Some(block) = NonNull::new(block) {
+            // SAFETY: the caller's promise.
+            if let Some(resized) = unsafe { self.resize_block(block, old, new) } {
+                return resized.as_ptr();
+            }
+        }
+        // SAFETY: `new` has the new size, which is not zero by the caller's promise.
+        let moved = unsafe { self.alloc(new) };
+        if !moved.is_null() {
+            // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
+            unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };
+            // SAFETY: the caller's promise; the contents are in the new block.
+            unsafe { self.dealloc(block, old) };
+        }
+        moved
+    }
+
+    // ---- verbs -------------------------------------------------------------------------------------------------------
+
+    /// Gives memory back to the back-end: hands in the calling thread's magazines and the shared ones, drains the depot,
+    /// returns every slab and every segment in which nothing is in use, and the pages of free units.
+    ///
+    /// May be called at any time, from any thread, several at once; allocation goes on meanwhile. Magazines of other
+    /// threads are handed in when those threads next run empty or full, call [`flush_thread`](Self::flush_thread), or
+    /// exit; what they hold stays until the reclaim after that.
+    pub fn reclaim(&self) -> Reclaimed {
+        let Some(heap) = self.made() else { return Reclaimed::default() };
+        heap.arsenal.recall();
+        self.hand_in(heap);
+        reclaim::drain(&heap.arsenal, &*self.backend);
+        reclaim::give_back(&heap.arsenal, &*self.backend)
+    }
+
+    /// Hands the calling thread's magazines in at the depot, for a thread that will sleep: other threads can use the
+    /// chunks, and the next [`reclaim`](Self::reclaim) can give them back.
+    pub fn flush_thread(&self) {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if let Some(heap) = self.made() {
+            thread::with(|cache| cache.flush(&heap.arsenal));
+        }
+    }
+
+    /// What the heap holds, in bytes and by class.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Some(heap) = self.made() else { return Stats::default() };
+        let arsenal = &heap.arsenal;
+        let mut classes = PerClass([ClassStats::default(); SizeClass::COUNT]);
+        for (class, stats) in SizeClass::all().zip(&mut classes.0) {
+            *stats = arsenal.class_stats(class);
+            stats.cached += heap.slots.rounds(class);
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            thread::with(|cache| stats.cached += cache.rounds(arsenal, class));
+        }
+        let mut stats = Stats::of_classes(classes);
+        stats.large = arsenal.drawn.large.get();
+        stats.in_use += stats.large + arsenal.run_bytes();
+        stats.from_backend = arsenal.drawn.total();
+        stats.metadata = arsenal.drawn.metadata.get();
+        stats.metadata_in_use = size_of::<Heap>() + arsenal.metadata_in_use();
+        stats.threads = arsenal.threads();
+        stats
+    }
+}
+
+impl<B: Backend> Drop for Bandolier<B> {
+    fn drop(&mut self) {
+        if let Some(heap) = self.made() {
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            thread::with(|cache| cache.part(&heap.arsenal));
+            if heap.arsenal.threads() > 0 {
+                // A thread that has not exited yet will hand its magazines in: they, and the back-end, stay.
+                return;
+            }
+            // SAFETY: no thread is counted, and no call is under way, for there is no other reference to this value.
+            unsafe { heap.arsenal.release(&*self.backend) };
+            let memory = NonNull::from(heap).cast();
+            // SAFETY: acquired in `make` with this layout; nothing refers to the heap any more.
+            unsafe { self.backend.release(memory, Layout::new::<Heap>()) };
+        }
+        // SAFETY: not used after this, and dropped once.
+        unsafe { ManuallyDrop::drop(&mut self.backend) };
+    }
+}
+
+impl<B: Backend> fmt::Debug for Bandolier<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = self.stats();
+        f.debug_struct("Bandolier")
+            .field("from_backend", &stats.from_backend)
+            .field("in_use", &stats.in_use)
+            .field("caches", &self.caches)
+            .finish_non_exhaustive()
+    }
+}
+
+// SAFETY: blocks are chunks, runs or blocks of the back-end, each handed out to one party until it is freed, with at
+// least the size and alignment of its layout (`SizeClass::within`, `take_run`, `Backend::acquire`); nothing unwinds.
+unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match Self::kind(layout) {
+            Kind::Chunk(class) => self.alloc_chunk(class, layout),
+            Kind::Run | Kind::Large => self.alloc_block(layout, false),
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: a block that was allocated is not null.
+        let block = unsafe { NonNull::new_unchecked(ptr) };
+        match Self::kind(layout) {
+            Kind::Chunk(class) => self.dealloc_chunk(block, class, layout),
+            // SAFETY: the caller's promise.
+            Kind::Run | Kind::Large => unsafe { self.dealloc_block(block, layout) },
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let Kind::Chunk(class) = Self::kind(layout) else {
+            return self.alloc_block(layout, true);
+        };
+        let chunk = self.alloc_chunk(class, layout);
+        if !chunk.is_null() {
+            // SAFETY: the chunk is ours and has at least the size of the layout.
+            unsafe { chunk.write_bytes(0, layout.size()) };
+        }
+        chunk
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the new size fits the alignment, by the caller's promise.
+        let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        match (Self::kind(layout), Self::kind(new)) {
+            (Kind::Chunk(old), Kind::Chunk(class)) if old == class => ptr,
+            // SAFETY: the caller's promise.
+            _ => unsafe { self.realloc_slow(ptr, layout, new) },
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+#[path = "../loom-tests/heap.rs"]
+mod loom_tests;

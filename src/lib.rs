@@ -1,0 +1,45 @@
+#![no_std]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(missing_docs)]
+#![doc = include_str!("../README.md")]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod sync;
+
+mod breach;
+mod geometry;
+mod size_class;
+mod stats;
+
+mod backend;
+mod supply;
+mod treiber;
+
+mod map;
+mod pool;
+
+mod magazine;
+mod segment;
+
+mod depot;
+mod slab;
+
+mod arsenal;
+
+mod cache;
+
+mod reclaim;
+
+mod heap;
+
+mod allocator;
+
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+pub use backend::Os;
+pub use backend::{Arena, Backend, FromGlobal, Native};
+pub use heap::Bandolier;
+pub use size_class::SizeClass;
+pub use stats::{ClassStats, Reclaimed, Stats};

@@ -1,0 +1,352 @@
+//! Magazines: batches of free chunks, owned by one party at a time, their whole state in one word.
+//!
+//! ```text
+//!   a block of 1024 bytes, aligned to 1024
+//!   ┌────────┬─ ─ ─ ─ ─┬──────┬───────┬───────┬─ ─ ─┬───────┐
+//!   │ header │ not used │ null │ round │ round │      │ last  │
+//!   └────────┴─ ─ ─ ─ ─┴──────┴───────┴───────┴─ ─ ─┴───────┘
+//!                       ▲ mark                        ▲        ▲ end: the low ten bits are zero
+//!                       └ top when empty              └ top when full
+//!
+//!   pop   round = *top;  null ─▶ empty;         top -= 1
+//!   push  top + 1 has low bits zero ─▶ full;    top += 1;  *top = round
+//! ```
+//!
+//! The capacity of a magazine is the place of its mark, chosen when it is *armed* for a class, so classes differ in
+//! capacity while the two fast paths know nothing of it. One word is also what a cache can hand over with a single store.
+//! The chunks themselves are not touched.
+//!
+//! `Top::NONE` is the last word of a static block of zeros: it reads as empty and as full, and so stands for "no
+//! magazine yet" without a branch of its own.
+//!
+//! # Invariants
+//! - A `Top` other than `NONE` points at the mark of an armed magazine or at one of the rounds above it, and is held by
+//!   the magazine's owner alone. The words from the mark to `top` are initialised: null, then chunks.
+//! - A magazine in the depot is *parked*: its header says how many rounds it holds.
+
+use crate::geometry::{BLOCK, MOST_ROUNDS};
+use crate::pool::Record;
+use crate::sync::{Atomic, Witness};
+use crate::treiber::Index;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
+use core::ptr::{self, NonNull};
+
+/// A free chunk: the address that `alloc` will return.
+pub(crate) type Round = NonNull<u8>;
+
+type Word = *mut u8;
+
+/// A count of rounds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Rounds(pub(crate) u16);
+
+#[repr(C, align(8))]
+struct Header {
+    next: Atomic<u32>,
+    index: Index,
+    capacity: Cell<Rounds>,
+    parked: Cell<Rounds>,
+    witness: Witness,
+}
+
+const WORDS: usize = (BLOCK - size_of::<Header>()) / size_of::<Word>();
+const _: () = assert!(size_of::<Header>() % size_of::<Word>() == 0 && WORDS > MOST_ROUNDS);
+
+/// A block of rounds.
+#[repr(C, align(1024))]
+pub(crate) struct Magazine {
+    header: Header,
+    words: UnsafeCell<[MaybeUninit<Word>; WORDS]>,
+}
+
+const _: () = assert!(size_of::<Magazine>() == BLOCK && align_of::<Magazine>() == BLOCK);
+
+// SAFETY: the link is atomic; `index` never changes; everything else is touched by the one owner only, who got the
+// magazine through a stack that orders it after the last owner.
+unsafe impl Sync for Magazine {}
+
+impl Record for Magazine {
+    fn new(index: Index) -> Self {
+        let none = Rounds(0);
+        Self {
+            header: Header {
+                next: Atomic::new(0),
+                index,
+                capacity: Cell::new(none),
+                parked: Cell::new(none),
+                witness: Witness::new(),
+            },
+            words: UnsafeCell::new([const { MaybeUninit::uninit() }; WORDS]),
+        }
+    }
+
+    fn next(&self) -> &Atomic<u32> {
+        &self.header.next
+    }
+}
+
+impl Magazine {
+    fn word(magazine: NonNull<Self>, place: usize) -> *mut Word {
+        debug_assert!(place < WORDS);
+        // SAFETY: `place` is below `WORDS`, so the result is inside the block, whose provenance `magazine` has.
+        unsafe { (&raw mut (*magazine.as_ptr()).words).cast::<Word>().add(place) }
+    }
+
+    /// Makes an empty magazine ready for `capacity` rounds.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, and it holds no rounds. `0 < capacity <= MOST_ROUNDS`.
+    pub(crate) unsafe fn arm(magazine: NonNull<Self>, capacity: Rounds) -> Top {
+        debug_assert!(0 < capacity.0 && capacity.0 as usize <= MOST_ROUNDS);
+        let mark = Self::word(magazine, WORDS - 1 - capacity.0 as usize);
+        // SAFETY: ours, by the caller's promise, and inside the block.
+        unsafe { mark.write(ptr::null_mut()) };
+        let top = Top(mark);
+        // SAFETY: as above.
+        let header = unsafe { &magazine.as_ref().header };
+        header.witness.touch();
+        header.capacity.set(capacity);
+        top
+    }
+
+    /// The state of a magazine that was parked.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, which its last owner has [parked](Top::park).
+    pub(crate) unsafe fn unpark(magazine: NonNull<Self>) -> Top {
+        // SAFETY: ours, by the caller's promise.
+        let header = unsafe { &magazine.as_ref().header };
+        header.witness.touch();
+        let (capacity, rounds) = (header.capacity.get().0, header.parked.get().0);
+        Top(Self::word(magazine, WORDS - 1 - usize::from(capacity - rounds)))
+    }
+}
+
+/// The whole state of a magazine in its owner's hands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(crate) struct Top(*mut Word);
+
+/// Reads as empty, and its last word as full. Never written.
+#[repr(C, align(1024))]
+struct NoMagazine([Word; BLOCK / size_of::<Word>()]);
+
+// SAFETY: nothing ever writes to it.
+unsafe impl Sync for NoMagazine {}
+
+static NO_MAGAZINE: NoMagazine = NoMagazine([ptr::null_mut(); BLOCK / size_of::<Word>()]);
+
+impl Top {
+    /// No magazine: empty and full.
+    pub(crate) const NONE: Self = {
+        let last = (&raw const NO_MAGAZINE).cast::<Word>().wrapping_add(BLOCK / size_of::<Word>() - 1);
+        Self(last.cast_mut())
+    };
+
+    /// The state as the word that a cache stores; never null.
+    pub(crate) fn to_raw(self) -> *mut *mut u8 {
+        self.0
+    }
+
+    /// The inverse of [`to_raw`](Self::to_raw); null is no state.
+    pub(crate) fn from_raw(raw: *mut *mut u8) -> Option<Self> {
+        if raw.is_null() { None } else { Some(Self(raw)) }
+    }
+
+    /// Takes a round, unless there is none.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, and goes on with the `Top` returned.
+    #[inline(always)]
+    pub(crate) unsafe fn pop(self) -> Option<(Round, Self)> {
+        // SAFETY: `top` points at an initialised word, by the type's invariant; ours, by the caller's promise.
+        let round = NonNull::new(unsafe { self.0.read() })?;
+        // INVARIANT: the mark lies below every round, so one word down is the mark or a round.
+        Some((round, Self(self.0.wrapping_sub(1))))
+    }
+
+    /// Puts a round in, unless the magazine is full.
+    ///
+    /// # Safety
+    /// The caller owns the magazine and the chunk, and goes on with the `Top` returned.
+    #[inline(always)]
+    pub(crate) unsafe fn push(self, round: Round) -> Option<Self> {
+        let top = self.0.wrapping_add(1);
+        if top.addr() & (BLOCK - 1) == 0 {
+            return None;
+        }
+        // SAFETY: not past the end of the block, so a word of the magazine above the rounds; ours, by the promise.
+        unsafe { top.write(round.as_ptr()) };
+        Some(Self(top))
+    }
+
+    /// The magazine, unless this is `NONE`.
+    fn magazine(self) -> Option<NonNull<Magazine>> {
+        if self == Self::NONE {
+            return None;
+        }
+        // The block is aligned to its size, and the pointer carries the provenance of the whole block.
+        NonNull::new(self.0.map_addr(|top| top & !(BLOCK - 1)).cast())
+    }
+
+    fn header(&self) -> Option<&Header> {
+        // SAFETY: a `Top` that is not `NONE` points into a magazine, which is immortal.
+        self.magazine().map(|magazine| unsafe { &(*magazine.as_ptr()).header })
+    }
+
+    /// The name of the magazine, unless this is `NONE`.
+    pub(crate) fn index(self) -> Option<Index> {
+        self.header().map(|header| header.index)
+    }
+
+    /// How many rounds fit into the magazine; none into `NONE`.
+    pub(crate) fn capacity(self) -> Rounds {
+        self.header().map_or(Rounds(0), |header| header.capacity.get())
+    }
+
+    /// Rounds that still fit in.
+    pub(crate) fn room(self) -> Rounds {
+        let words_above = (BLOCK - 1 - (self.0.addr() & (BLOCK - 1))) / size_of::<Word>();
+        Rounds(words_above as u16)
+    }
+
+    /// Rounds inside.
+    pub(crate) fn rounds(self) -> Rounds {
+        Rounds(self.capacity().0 - self.room().0.min(self.capacity().0))
+    }
+
+    /// Writes down how many rounds are inside, for whoever takes the magazine from the depot. `None` for `NONE`.
+    pub(crate) fn park(self) -> Option<Index> {
+        let header = self.header()?;
+        header.witness.touch();
+        header.parked.set(self.rounds());
+        Some(header.index)
+    }
+
+    /// The rounds as a slice, and the state of the magazine without them.
+    ///
+    /// # Safety
+    /// The caller owns the magazine and drops `self`; it takes over all chunks of the slice.
+    pub(crate) unsafe fn take_all<'a>(self) -> (&'a mut [Round], Self) {
+        let rounds = usize::from(self.rounds().0);
+        let mark = self.0.wrapping_sub(rounds);
+        let first = mark.wrapping_add(1).cast::<Round>();
+        if let Some(header) = self.header() {
+            header.witness.touch();
+        }
+        // SAFETY: the words above the mark up to `top` are chunks, none of them null, by the type's invariant; nobody
+        // else looks at them, by the caller's promise. Of `NONE` it is an empty slice at an aligned address.
+        (unsafe { core::slice::from_raw_parts_mut(first, rounds) }, Self(mark))
+    }
+
+    /// Fills an empty magazine so that `fill`'s first chunk is the first to be popped, and so on.
+    ///
+    /// `fill` is handed the free words, puts chunks into a prefix of them, and says how many; the rest is moved up.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, which is empty, and goes on with the `Top` returned. The chunks are its own.
+    pub(crate) unsafe fn fill(self, fill: impl FnOnce(&mut [MaybeUninit<Round>]) -> usize) -> Self {
+        let room = usize::from(self.room().0);
+        let first = self.0.wrapping_add(1).cast::<MaybeUninit<Round>>();
+        if let Some(header) = self.header() {
+            header.witness.touch();
+        }
+        // SAFETY: `room` words lie between `top` and the end of the block; ours, by the caller's promise.
+        let words = unsafe { core::slice::from_raw_parts_mut(first, room) };
+        let filled = fill(words);
+        words[..filled].reverse();
+        // INVARIANT: `filled` words above the mark are chunks now.
+        Self(self.0.wrapping_add(filled))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn armed(capacity: u16) -> Top {
+        let magazine = Box::leak(Box::new(Magazine::new(Index::MIN)));
+        // SAFETY: fresh, empty, ours.
+        unsafe { Magazine::arm(NonNull::from(magazine), Rounds(capacity)) }
+    }
+
+    fn chunk(n: usize) -> Round {
+        NonNull::without_provenance((n * 16).try_into().unwrap())
+    }
+
+    #[test]
+    fn none_is_empty_and_full() {
+        // SAFETY: `NONE` belongs to nobody and is never written.
+        unsafe {
+            assert!(Top::NONE.pop().is_none());
+            assert!(Top::NONE.push(chunk(1)).is_none());
+            assert!(Top::NONE.take_all().0.is_empty());
+        }
+        assert_eq!((Top::NONE.rounds(), Top::NONE.room(), Top::NONE.index()), (Rounds(0), Rounds(0), None));
+    }
+
+    #[test]
+    fn rounds_come_out_in_reverse_and_are_counted() {
+        for capacity in [1, 2, 63, MOST_ROUNDS as u16] {
+            let mut top = armed(capacity);
+            for n in 1..=usize::from(capacity) {
+                assert_eq!(usize::from(top.rounds().0), n - 1);
+                // SAFETY: ours.
+                top = unsafe { top.push(chunk(n)) }.unwrap();
+            }
+            // SAFETY: ours.
+            assert!(unsafe { top.push(chunk(999)) }.is_none());
+            assert_eq!((top.rounds(), top.room()), (Rounds(capacity), Rounds(0)));
+            for n in (1..=usize::from(capacity)).rev() {
+                // SAFETY: ours.
+                let (round, below) = unsafe { top.pop() }.unwrap();
+                assert_eq!(round, chunk(n));
+                top = below;
+            }
+            // SAFETY: ours.
+            assert!(unsafe { top.pop() }.is_none());
+        }
+    }
+
+    #[test]
+    fn a_parked_magazine_keeps_its_rounds() {
+        let mut top = armed(5);
+        for n in 1..4 {
+            // SAFETY: ours.
+            top = unsafe { top.push(chunk(n)) }.unwrap();
+        }
+        assert_eq!(top.park(), Some(Index::MIN));
+        // SAFETY: parked just now, ours.
+        let again = unsafe { Magazine::unpark(top.magazine().unwrap()) };
+        assert_eq!(again, top);
+        // SAFETY: ours.
+        let (rounds, empty) = unsafe { again.take_all() };
+        assert_eq!(rounds, [chunk(1), chunk(2), chunk(3)]);
+        assert_eq!(empty.rounds(), Rounds(0));
+    }
+
+    #[test]
+    fn a_fill_pops_in_its_own_order_even_when_short() {
+        for count in 0..=4 {
+            // SAFETY: fresh, empty, ours.
+            let mut top = unsafe {
+                armed(4).fill(|words| {
+                    assert_eq!(words.len(), 4);
+                    for (n, word) in words[..count].iter_mut().enumerate() {
+                        word.write(chunk(n + 1));
+                    }
+                    count
+                })
+            };
+            for n in 1..=count {
+                // SAFETY: ours.
+                let (round, below) = unsafe { top.pop() }.unwrap();
+                assert_eq!(round, chunk(n));
+                top = below;
+            }
+            // SAFETY: ours.
+            assert!(unsafe { top.pop() }.is_none());
+        }
+    }
+}

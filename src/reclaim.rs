@@ -1,0 +1,38 @@
+//! Reclaim: the way back, from the depot down to the back-end.
+//!
+//! ```text
+//!   depot ──spill──▶ slabs ──retire idle──▶ units ──release free──▶ back-end
+//!                                             └────purge dirty────▶ back-end keeps the addresses
+//! ```
+//!
+//! Every step is a protocol of the layer it works on, so a pass may run beside allocation, beside frees and beside itself.
+//! It takes nothing from anybody that is in use, and never makes an allocation fail: what it holds for a moment, a thread
+//! that finds none left draws anew from the back-end.
+
+use crate::arsenal::Arsenal;
+use crate::backend::Backend;
+use crate::size_class::SizeClass;
+use crate::stats::Reclaimed;
+
+/// Spills every magazine of the depot.
+pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
+    for class in SizeClass::all() {
+        for full in arsenal.depot.take_all(class) {
+            // SAFETY: taken from the depot, so ours, and discarded empty.
+            arsenal.depot.discard(unsafe { arsenal.spill(backend, full) });
+        }
+    }
+}
+
+/// Returns what no block and no magazine lies in: slabs to segments, segments to the back-end, and pages.
+pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B) -> Reclaimed {
+    arsenal.retire_idle(backend);
+    let supply = arsenal.supply(backend);
+    let released = arsenal.segments.release_free(supply);
+    let purged = arsenal.segments.purge(supply);
+    Reclaimed { released, purged }
+}
+
+#[cfg(all(test, loom))]
+#[path = "../loom-tests/reclaim.rs"]
+mod loom_tests;

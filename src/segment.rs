@@ -1,0 +1,534 @@
+//! Segments: 64 units each, handed out in runs by one exchange on one word.
+//!
+//! ```text
+//!   group ──next──▶ group ──next──▶ …                       append-only: never shrinks while the heap lives
+//!   ├─ hints[k]   bit s: segment s may have 2^k free units in a row
+//!   ├─ vacant     bit s: slot s has no memory
+//!   └─ segment s  free: bit u = unit u is free    dirty: bit u = unit u may hold old bytes and pages
+//!
+//!   install   vacant ─▶ all free          base, then free = all            Release
+//!   claim     free ─▶ claimed             free &= !run                     Acquire
+//!   free      claimed ─▶ free             dirty |= run, then free |= run   Release
+//!   purge     free and dirty ─▶ claimed ─▶ free and clean
+//!   release   all free ─▶ all claimed ─▶ vacant       exclusive, because no unit is anybody else's
+//! ```
+//!
+//! The lowest segment that may serve is tried first, so the highest ones drain; within it, units whose pages are there
+//! already are preferred to fresh ones.
+//!
+//! # Invariants
+//! - A unit whose bit in `free` is clear belongs to the one party that cleared it (or does not exist).
+//! - While `free` has 2^k bits in a row, the segment's bit in `hints[k]` is set, or someone is about to set it: a free
+//!   that makes such a run sets it afterwards, and who clears it looks at `free` again afterwards.
+
+use crate::backend::Backend;
+use crate::geometry::{SEGMENTS, UNITS};
+use crate::map::Map;
+use crate::pool::{Pool, Record};
+use crate::supply::{self, Supply};
+use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, array, const_fn};
+use crate::treiber::Index;
+use core::alloc::Layout;
+use core::ptr::{self, NonNull};
+
+/// `hints` for runs of 1, 2, 4 … 64 units.
+const LENGTHS: usize = 7;
+
+/// The name of a segment: its group, and its slot there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SegmentId(u32);
+
+impl SegmentId {
+    fn new(group: Index, slot: u32) -> Self {
+        Self(group.get() * SEGMENTS + slot)
+    }
+
+    /// As a number that fits 31 bits and is never zero.
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse of [`to_bits`](Self::to_bits).
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    fn group(self) -> Option<Index> {
+        Index::new(self.0 / SEGMENTS)
+    }
+
+    fn slot(self) -> u32 {
+        self.0 % SEGMENTS
+    }
+}
+
+/// Units in a row, owned by whoever claimed them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) segment: SegmentId,
+    pub(crate) first: u32,
+    pub(crate) units: u32,
+}
+
+/// What a claim found out about the contents of its run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Contents {
+    /// As the back-end gave it: zero, if it says so of what it gives.
+    Untouched,
+    /// Perhaps bytes of an earlier owner.
+    Unknown,
+}
+
+/// A double free of units.
+#[derive(Debug)]
+pub(crate) struct AlreadyFree;
+
+fn mask(first: u32, units: u32) -> u64 {
+    debug_assert!(0 < units && first + units <= UNITS);
+    (u64::MAX >> (64 - units)) << first
+}
+
+/// Where in `bits` a run of `units` ones begins.
+fn starts(bits: u64, units: u32) -> u64 {
+    let (mut starts, mut long) = (bits, 1);
+    while long < units {
+        let step = long.min(units - long);
+        starts &= starts >> step;
+        long += step;
+    }
+    starts
+}
+
+/// The lengths 2^k, as a count of `k`s, that `bits` has in a row.
+fn lengths(bits: u64) -> usize {
+    (0..LENGTHS).take_while(|k| 1 << k <= UNITS && starts(bits, 1 << k) != 0).count()
+}
+
+struct Segment {
+    free: Atomic<u64>,
+    dirty: Atomic<u64>,
+    base: AtomicPtr<u8>,
+    units: Atomic<u32>,
+}
+
+/// Sixty-four segments, or slots for them.
+pub(crate) struct Group {
+    link: Atomic<u32>,
+    next: Atomic<u32>,
+    vacant: Atomic<u64>,
+    hints: [Atomic<u64>; LENGTHS],
+    segments: [Segment; SEGMENTS as usize],
+}
+
+impl Record for Group {
+    fn new(_: Index) -> Self {
+        Self {
+            link: Atomic::new(0),
+            next: Atomic::new(0),
+            vacant: Atomic::new(u64::MAX >> (64 - SEGMENTS)),
+            hints: array![Atomic::new(0); LENGTHS],
+            segments: array![Segment {
+                free: Atomic::new(0),
+                dirty: Atomic::new(0),
+                base: AtomicPtr::new(ptr::null_mut()),
+                units: Atomic::new(0),
+            }; SEGMENTS as usize],
+        }
+    }
+
+    fn next(&self) -> &Atomic<u32> {
+        &self.link
+    }
+}
+
+impl Group {
+    /// Says that segment `slot` may have runs of the lengths `new` which it had not before, being `old` long.
+    fn hint(&self, slot: u32, old: u64, new: u64) {
+        for hints in &self.hints[lengths(old)..lengths(new).max(lengths(old))] {
+            // Release: who clears this bit later, acquiring it, sees the free units behind it.
+            hints.fetch_or(1 << slot, Ordering::Release);
+        }
+    }
+
+    /// Takes the hint back that segment `slot` has 2^k free units in a row, unless it has.
+    fn unhint(&self, slot: u32, k: usize) {
+        // Acquire: the free units behind every hint that this clears are seen by the load that follows.
+        self.hints[k].fetch_and(!(1 << slot), Ordering::Acquire);
+        // Relaxed: see above.
+        let free = self.segments[slot as usize].free.load(Ordering::Relaxed);
+        if starts(free, 1 << k) != 0 {
+            // Release: as in `hint`.
+            self.hints[k].fetch_or(1 << slot, Ordering::Release);
+        }
+    }
+
+    /// Takes a slot without memory.
+    fn occupy(&self) -> Option<u32> {
+        // Relaxed: the read-modify-write decides.
+        let mut vacant = self.vacant.load(Ordering::Relaxed);
+        while vacant != 0 {
+            let slot = vacant.trailing_zeros();
+            // Acquire: the last segment's release is over, by the Release in `vacate`.
+            let before = self.vacant.fetch_and(!(1 << slot), Ordering::Acquire);
+            if before >> slot & 1 == 1 {
+                return Some(slot);
+            }
+            vacant = before & !(1 << slot);
+        }
+        None
+    }
+
+    fn vacate(&self, slot: u32) {
+        // Release: what we did with the slot comes before what its next occupant does.
+        self.vacant.fetch_or(1 << slot, Ordering::Release);
+    }
+
+    /// Puts memory into a slot that the caller occupies.
+    fn install(&self, slot: u32, base: NonNull<u8>, units: u32) {
+        let segment = &self.segments[slot as usize];
+        // Relaxed, all three: published by the store to `free`, which no claim can succeed before.
+        segment.base.store(base.as_ptr(), Ordering::Relaxed);
+        segment.units.store(units, Ordering::Relaxed);
+        segment.dirty.store(0, Ordering::Relaxed);
+        // Release: a claim that acquires these bits sees the base. `free` is 0 until here, and nobody else writes it.
+        segment.free.store(mask(0, units), Ordering::Release);
+        self.hint(slot, 0, mask(0, units));
+    }
+
+    /// Claims `units` units in a row in segment `slot`.
+    fn claim(&self, slot: u32, units: u32) -> Option<(u32, Contents)> {
+        let segment = &self.segments[slot as usize];
+        let backoff = Backoff::new();
+        // Relaxed: the exchange checks it; `dirty` is a preference here.
+        let mut free = segment.free.load(Ordering::Relaxed);
+        loop {
+            let fit = starts(free, units);
+            if fit == 0 {
+                return None;
+            }
+            let warm = starts(free & segment.dirty.load(Ordering::Relaxed), units);
+            let first = if warm != 0 { warm } else { fit }.trailing_zeros();
+            let run = mask(first, units);
+            // Acquire: the base, written before `install`'s Release; and the last owners' use of the units, before
+            // the Release in `free`.
+            match segment.free.compare_exchange_weak(free, free & !run, Ordering::Acquire, Ordering::Relaxed) {
+                // Relaxed: the bits of our units were set before the Release that we acquired; only we clear them.
+                Ok(_) if segment.dirty.fetch_and(!run, Ordering::Relaxed) & run == 0 => {
+                    return Some((first, Contents::Untouched));
+                }
+                Ok(_) => return Some((first, Contents::Unknown)),
+                Err(now) => free = now,
+            }
+            backoff.spin();
+        }
+    }
+
+    /// Gives claimed units back, as dirty or clean ones.
+    fn free(&self, slot: u32, run: u64, dirty: bool) -> Result<(), AlreadyFree> {
+        let segment = &self.segments[slot as usize];
+        if dirty {
+            // Relaxed: published by the Release below.
+            segment.dirty.fetch_or(run, Ordering::Relaxed);
+        }
+        // Release: our use of the units, and their dirty bits, come before the next claim's Acquire.
+        let before = segment.free.fetch_or(run, Ordering::Release);
+        self.hint(slot, before, before | run);
+        if before & run == 0 { Ok(()) } else { Err(AlreadyFree) }
+    }
+
+    /// Claims exactly the units of `run`, if all of them are free.
+    fn claim_exactly(&self, slot: u32, run: u64) -> bool {
+        let segment = &self.segments[slot as usize];
+        // Relaxed: the exchange checks it.
+        let mut free = segment.free.load(Ordering::Relaxed);
+        while free & run == run {
+            // Acquire: as in `claim`.
+            match segment.free.compare_exchange_weak(free, free & !run, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => free = now,
+            }
+        }
+        false
+    }
+
+    /// Takes a wholly free segment's memory out of its slot.
+    fn evict(&self, slot: u32) -> Option<(NonNull<u8>, u32)> {
+        let segment = &self.segments[slot as usize];
+        // Relaxed: looked at again below, once it cannot change.
+        let units = segment.units.load(Ordering::Relaxed);
+        if units == 0 || !self.claim_exactly(slot, mask(0, units)) {
+            return None;
+        }
+        // Relaxed: the units are ours, so nobody changes these, and the claim acquired what `install` wrote.
+        let now = segment.units.load(Ordering::Relaxed);
+        if now != units {
+            // The slot was emptied and filled in between, with a segment of another size.
+            let _ = self.free(slot, mask(0, units), true);
+            return None;
+        }
+        // Relaxed, all: as above, and published by `vacate`.
+        segment.units.store(0, Ordering::Relaxed);
+        let base = segment.base.load(Ordering::Relaxed);
+        NonNull::new(base).map(|base| (base, units))
+    }
+}
+
+/// All segments of a heap.
+pub(crate) struct Segments {
+    groups: Pool<Group>,
+    first: Atomic<u32>,
+}
+
+impl Segments {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { groups: Pool::new(), first: Atomic::new(0) }
+        }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (Index, &Group)> {
+        let mut next = &self.first;
+        core::iter::from_fn(move || {
+            // Acquire: the group, made before the Release in `append`.
+            let index = Index::new(next.load(Ordering::Acquire))?;
+            let group = self.groups.get(index);
+            next = &group.next;
+            Some((index, group))
+        })
+    }
+
+    fn group(&self, id: SegmentId) -> Option<&Group> {
+        id.group().map(|index| self.groups.get(index))
+    }
+
+    fn base(&self, id: SegmentId) -> *mut u8 {
+        let base = self.group(id).map(|group| &group.segments[id.slot() as usize].base);
+        // Relaxed: whoever asks owns a unit of the segment, and got it after the base was written.
+        base.map_or(ptr::null_mut(), |base| base.load(Ordering::Relaxed))
+    }
+
+    /// Claims `units` units in a row, `0 < units <= UNITS`, in segments that are there already.
+    pub(crate) fn claim<B: Backend>(&self, units: u32) -> Option<(Run, Contents)> {
+        let k = units.ilog2() as usize;
+        for (index, group) in self.groups() {
+            // Relaxed: a hint.
+            let mut hints = group.hints[k].load(Ordering::Relaxed);
+            while hints != 0 {
+                let slot = hints.trailing_zeros();
+                if let Some((first, contents)) = group.claim(slot, units) {
+                    return self.run::<B>(SegmentId::new(index, slot), first, units).map(|run| (run, contents));
+                }
+                group.unhint(slot, k);
+                hints &= hints - 1;
+            }
+        }
+        None
+    }
+
+    /// The run that the caller has claimed.
+    fn run<B: Backend>(&self, segment: SegmentId, first: u32, units: u32) -> Option<Run> {
+        let base = NonNull::new(self.base(segment))?;
+        // SAFETY: a claimed unit lies inside the segment.
+        let start = unsafe { base.add(first as usize * B::UNIT) };
+        Some(Run { start, segment, first, units })
+    }
+
+    /// The run of `units` units from `start`, a live address in the segment.
+    pub(crate) fn locate<B: Backend>(&self, segment: SegmentId, start: NonNull<u8>, units: u32) -> Option<Run> {
+        let offset = start.addr().get().wrapping_sub(self.base(segment).addr());
+        let first = u32::try_from(offset / B::UNIT).ok()?;
+        (offset % B::UNIT == 0 && first + units <= UNITS).then_some(())?;
+        self.run::<B>(segment, first, units)
+    }
+
+    /// Gives a run back.
+    pub(crate) fn free(&self, run: Run) -> Result<(), AlreadyFree> {
+        match self.group(run.segment) {
+            Some(group) => group.free(run.segment.slot(), mask(run.first, run.units), true),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a run `more` units longer in place, if the units behind it are free.
+    pub(crate) fn extend(&self, run: Run, more: u32) -> Option<Run> {
+        let end = run.first + run.units;
+        (end + more <= UNITS).then_some(())?;
+        let group = self.group(run.segment)?;
+        let slot = run.segment.slot();
+        group.claim_exactly(slot, mask(end, more)).then(|| {
+            // Relaxed: as in `Group::claim`.
+            group.segments[slot as usize].dirty.fetch_and(!mask(end, more), Ordering::Relaxed);
+            Run { units: run.units + more, ..run }
+        })
+    }
+
+    /// Draws a segment from the back-end, with at least `units` units; `None` when so much is not to be had.
+    pub(crate) fn grow<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32) -> Option<()> {
+        let mut try_units = ((B::SEGMENT / B::UNIT) as u32).clamp(units, UNITS);
+        loop {
+            let layout = segment_layout::<B>(try_units)?;
+            if let Some(base) = supply.acquire(supply::SEGMENTS, layout) {
+                let installed = self.install(supply, map, base, try_units);
+                if installed.is_none() {
+                    // SAFETY: acquired just now with this layout; nobody was told.
+                    unsafe { supply.release(supply::SEGMENTS, base, layout) };
+                }
+                return installed;
+            }
+            if try_units == units {
+                return None;
+            }
+            try_units = (try_units / 2).max(units);
+        }
+    }
+
+    fn install<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, base: NonNull<u8>, units: u32) -> Option<()> {
+        map.cover(supply, base, units)?.ok()?;
+        for (_, group) in self.groups() {
+            if let Some(slot) = group.occupy() {
+                group.install(slot, base, units);
+                return Some(());
+            }
+        }
+        let index = self.groups.take(supply)?;
+        let group = self.groups.get(index);
+        let slot = group.occupy()?;
+        group.install(slot, base, units);
+        self.append(index);
+        Some(())
+    }
+
+    /// Puts a group of the caller's at the end.
+    fn append(&self, new: Index) {
+        let mut end = &self.first;
+        // Release: the group. Acquire on failure: the group found there, whose link is read next.
+        while let Err(other) = end.compare_exchange(0, new.get(), Ordering::Release, Ordering::Acquire) {
+            let Some(index) = Index::new(other) else { continue };
+            end = &self.groups.get(index).next;
+        }
+    }
+
+    /// Returns every segment without a claimed unit to the back-end; the bytes of them.
+    pub(crate) fn release_free<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+        let mut bytes = 0;
+        for (_, group) in self.groups() {
+            for slot in 0..SEGMENTS {
+                let Some((base, units)) = group.evict(slot) else { continue };
+                if let Some(layout) = segment_layout::<B>(units) {
+                    // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
+                    unsafe { supply.release(supply::SEGMENTS, base, layout) };
+                    bytes += layout.size();
+                }
+                group.vacate(slot);
+            }
+        }
+        bytes
+    }
+
+    /// Gives the pages of free units back, where the back-end can; the bytes of them.
+    pub(crate) fn purge<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+        let mut bytes = 0;
+        for (index, group) in self.groups() {
+            for slot in 0..SEGMENTS {
+                match self.purge_segment(supply, group, SegmentId::new(index, slot)) {
+                    Some(purged) => bytes += purged,
+                    None => return bytes,
+                }
+            }
+        }
+        bytes
+    }
+
+    /// `None` when the back-end does not purge.
+    fn purge_segment<B: Backend>(&self, supply: Supply<'_, B>, group: &Group, id: SegmentId) -> Option<usize> {
+        let segment = &group.segments[id.slot() as usize];
+        let mut bytes = 0;
+        loop {
+            // Relaxed both: the claim checks the one, and the other is ours once claimed.
+            let idle = segment.free.load(Ordering::Relaxed) & segment.dirty.load(Ordering::Relaxed);
+            if idle == 0 {
+                return Some(bytes);
+            }
+            let first = idle.trailing_zeros();
+            let units = (idle >> first).trailing_ones();
+            if !group.claim_exactly(id.slot(), mask(first, units)) {
+                continue;
+            }
+            let purged = self.run::<B>(id, first, units).is_some_and(|run| {
+                // SAFETY: the run is ours, free, and whole units.
+                unsafe { supply.backend.purge(run.start, units as usize * B::UNIT) }
+            });
+            if purged {
+                // Relaxed: published by the Release in `free`.
+                segment.dirty.fetch_and(!mask(first, units), Ordering::Relaxed);
+                bytes += units as usize * B::UNIT;
+            }
+            let _ = group.free(id.slot(), mask(first, units), !purged);
+            if !purged {
+                return None;
+            }
+        }
+    }
+
+    /// Bytes of records in use.
+    pub(crate) fn bytes_in_use(&self) -> usize {
+        self.groups.bytes_in_use()
+    }
+
+    /// Gives everything back, whether free or not.
+    ///
+    /// # Safety
+    /// Nobody uses the heap any more.
+    pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
+        for (_, group) in self.groups() {
+            for segment in &group.segments {
+                // Relaxed both: the caller alone is left.
+                let base = NonNull::new(segment.base.load(Ordering::Relaxed));
+                let layout = segment_layout::<B>(segment.units.load(Ordering::Relaxed));
+                if let (Some(base), Some(layout)) = (base, layout) {
+                    // SAFETY: acquired in `grow` with this layout; unused, by the caller's promise.
+                    unsafe { supply.release(supply::SEGMENTS, base, layout) };
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.groups.release(supply) };
+    }
+}
+
+/// `None` for a segment without units.
+fn segment_layout<B: Backend>(units: u32) -> Option<Layout> {
+    let bytes = units as usize * B::UNIT;
+    (bytes != 0).then_some(())?;
+    Layout::from_size_align(bytes, B::UNIT).ok()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_those_of_the_naive_search() {
+        let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..2000 {
+            bits = bits.rotate_left(7).wrapping_mul(0x2545_f491_4f6c_dd1d) | bits >> 3;
+            for units in [1, 2, 3, 5, 8, 31, 32, 63, 64] {
+                let naive = (0..=64 - units).filter(|&at| bits & mask(at, units) == mask(at, units));
+                assert_eq!(starts(bits, units), naive.fold(0, |all, at| all | 1 << at));
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_count_powers_of_two_in_a_row() {
+        assert_eq!(lengths(0), 0);
+        assert_eq!(lengths(0b101), 1);
+        assert_eq!(lengths(0b0110), 2);
+        assert_eq!(lengths(u64::MAX), 7);
+    }
+}
+
+#[cfg(all(test, loom))]
+#[path = "../loom-tests/segment.rs"]
+mod loom_tests;

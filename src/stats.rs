@@ -1,0 +1,120 @@
+//! What a heap holds, counted on slow paths only.
+//!
+//! The fast paths count nothing: what a thread does with its magazines shows when it trades them. So the figures are
+//! exact when no thread holds rounds, and between trades a chunk freed into another thread's magazine counts as in use.
+//! A feature that switches the counting off would save nothing that could be measured.
+
+use crate::size_class::{PerClass, SizeClass};
+use crate::sync::{Atomic, Ordering, const_fn};
+
+/// What a heap holds at a moment, in bytes unless a field says otherwise.
+///
+/// The figures are read one after the other while others work, so they agree with each other only in a quiet heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Taken from the back-end and not given back: segments, large blocks and metadata.
+    pub from_backend: usize,
+    /// In blocks that the program holds, with the chunks in the magazines of other threads.
+    pub in_use: usize,
+    /// Of `in_use`: blocks too large for a segment, which are the back-end's own.
+    pub large: usize,
+    /// Taken from the back-end for the allocator's own records.
+    pub metadata: usize,
+    /// Of `metadata`: in records that are in use.
+    pub metadata_in_use: usize,
+    /// In chunks that wait in the depot, in shared slots and in the calling thread's magazines.
+    pub cached: usize,
+    /// Threads that have a cache of their own in this heap.
+    pub threads: usize,
+    /// Each size class by itself, smallest chunks first.
+    pub classes: [ClassStats; SizeClass::COUNT],
+}
+
+/// What a heap holds of one size class. Rounds are chunks in magazines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes of one chunk.
+    pub bytes: usize,
+    /// Slabs cut into chunks of this class.
+    pub slabs: usize,
+    /// Chunks that are out of their slabs: in the program's hands or in magazines.
+    pub taken: usize,
+    /// Magazines in the depot.
+    pub magazines: usize,
+    /// Rounds in the depot, in shared slots and in the calling thread's magazines.
+    pub cached: usize,
+}
+
+impl Default for Stats {
+    /// The figures of a heap that has never been used.
+    fn default() -> Self {
+        Self {
+            from_backend: 0,
+            in_use: 0,
+            large: 0,
+            metadata: 0,
+            metadata_in_use: 0,
+            cached: 0,
+            threads: 0,
+            classes: [ClassStats::default(); SizeClass::COUNT],
+        }
+    }
+}
+
+impl Stats {
+    /// The figures that `taken` and `cached` chunks per class imply.
+    pub(crate) fn of_classes(classes: PerClass<ClassStats>) -> Self {
+        let cached = classes.0.iter().map(|c| c.cached * c.bytes).sum();
+        let taken: usize = classes.0.iter().map(|c| c.taken * c.bytes).sum();
+        Self { in_use: taken.saturating_sub(cached), cached, classes: classes.0, ..Self::default() }
+    }
+}
+
+/// What one pass of reclaim gave back, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "says what went back; use `let _ =` where that is of no interest"]
+#[non_exhaustive]
+pub struct Reclaimed {
+    /// Returned to the back-end for good.
+    pub released: usize,
+    /// Kept as addresses, while the physical memory under them went back.
+    pub purged: usize,
+}
+
+impl Reclaimed {
+    /// All that went back, in bytes.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        self.released + self.purged
+    }
+}
+
+/// A number that many parties change and nobody decides anything by.
+pub(crate) struct Counter(Atomic<usize>);
+
+impl Counter {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self(Atomic::new(0))
+        }
+    }
+
+    pub(crate) fn add(&self, n: usize) {
+        // Relaxed: a statistic; no other memory hangs on it.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, n: usize) {
+        // Relaxed: as in `add`.
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// The number; 0 while a subtraction is ahead of its addition.
+    pub(crate) fn get(&self) -> usize {
+        // Relaxed: as in `add`.
+        let n = self.0.load(Ordering::Relaxed);
+        if n > usize::MAX / 2 { 0 } else { n }
+    }
+}

@@ -1,0 +1,162 @@
+//! The one door to atomics, ownership witnesses, back-off and loom.
+//!
+//! Every other module takes its synchronisation from here, so that the code which ships is the code which is
+//! model-checked: under `cfg(all(test, loom))` the same names are loom's. The gate is never a bare `cfg(loom)`,
+//! because `RUSTFLAGS` reach every dependency of whoever runs loom on their own crate.
+//!
+//! | name        | in a build                         | in a model                                      |
+//! |-------------|------------------------------------|-------------------------------------------------|
+//! | `Atomic<T>` | crate `atomic`, lock-free or panic | loom's 64-bit atomic                            |
+//! | `AtomicPtr` | `core`'s, keeps provenance         | loom's                                          |
+//! | `Witness`   | nothing at all                     | a cell: two owners at once are reported as a race |
+//! | `Backoff`   | `crossbeam_utils`                  | a yield                                         |
+
+/// Declares a function that is `const` except under loom, whose constructors are not; one body serves both.
+macro_rules! const_fn {
+    ($(#[$attr:meta])* $vis:vis fn $($rest:tt)*) => {
+        #[cfg(not(all(test, loom)))]
+        $(#[$attr])* $vis const fn $($rest)*
+        #[cfg(all(test, loom))]
+        $(#[$attr])* $vis fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
+
+/// An array of values made one by one, in a constant except under loom.
+macro_rules! array {
+    ($make:expr; $count:expr) => {{
+        #[cfg(not(all(test, loom)))]
+        {
+            [const { $make }; $count]
+        }
+        #[cfg(all(test, loom))]
+        {
+            core::array::from_fn::<_, { $count }, _>(|_| $make)
+        }
+    }};
+}
+pub(crate) use array;
+
+#[cfg(not(all(test, loom)))]
+mod imp {
+    pub(crate) use atomic::Atomic;
+    pub(crate) use core::sync::atomic::AtomicPtr;
+    pub(crate) use crossbeam_utils::Backoff;
+
+    /// Marks data that one party owns at a time; only models look at it.
+    pub(crate) struct Witness;
+
+    impl Witness {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        /// Says: whoever calls this owns the marked data now.
+        #[inline(always)]
+        pub(crate) fn touch(&self) {}
+
+        /// Says: whoever calls this reads the marked data now, perhaps with others.
+        #[inline(always)]
+        pub(crate) fn look(&self) {}
+    }
+}
+
+#[cfg(all(test, loom))]
+mod imp {
+    use super::Ordering;
+    use bytemuck::NoUninit;
+    use core::marker::PhantomData;
+    pub(crate) use loom::sync::atomic::AtomicPtr;
+
+    /// `atomic::Atomic` over loom's 64-bit atomic. Values must not wrap in `fetch_add` and `fetch_sub`.
+    pub(crate) struct Atomic<T>(loom::sync::atomic::AtomicU64, PhantomData<T>);
+
+    fn to_bits<T: NoUninit>(value: T) -> u64 {
+        const { assert!(size_of::<T>() <= 8) };
+        let mut bytes = [0; 8];
+        bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
+        u64::from_le_bytes(bytes)
+    }
+
+    fn from_bits<T: NoUninit>(bits: u64) -> T {
+        let bytes = bits.to_le_bytes();
+        // SAFETY: the low bytes were written by `to_bits` from a `T`; `read_unaligned` asks no alignment.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    }
+
+    impl<T: NoUninit> Atomic<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::atomic::AtomicU64::new(to_bits(value)), PhantomData)
+        }
+
+        pub(crate) fn load(&self, order: Ordering) -> T {
+            from_bits(self.0.load(order))
+        }
+
+        pub(crate) fn store(&self, value: T, order: Ordering) {
+            self.0.store(to_bits(value), order);
+        }
+
+        pub(crate) fn compare_exchange(&self, old: T, new: T, ok: Ordering, err: Ordering) -> Result<T, T> {
+            self.0.compare_exchange(to_bits(old), to_bits(new), ok, err).map(from_bits).map_err(from_bits)
+        }
+
+        pub(crate) fn compare_exchange_weak(&self, old: T, new: T, ok: Ordering, err: Ordering) -> Result<T, T> {
+            self.compare_exchange(old, new, ok, err)
+        }
+
+        pub(crate) fn swap(&self, value: T, order: Ordering) -> T {
+            from_bits(self.0.swap(to_bits(value), order))
+        }
+
+        pub(crate) fn fetch_add(&self, value: T, order: Ordering) -> T {
+            from_bits(self.0.fetch_add(to_bits(value), order))
+        }
+
+        pub(crate) fn fetch_sub(&self, value: T, order: Ordering) -> T {
+            from_bits(self.0.fetch_sub(to_bits(value), order))
+        }
+
+        pub(crate) fn fetch_or(&self, value: T, order: Ordering) -> T {
+            from_bits(self.0.fetch_or(to_bits(value), order))
+        }
+
+        pub(crate) fn fetch_and(&self, value: T, order: Ordering) -> T {
+            from_bits(self.0.fetch_and(to_bits(value), order))
+        }
+    }
+
+    /// A cell that loom watches: two owners with no order between them are reported as a race.
+    pub(crate) struct Witness(loom::cell::UnsafeCell<()>);
+
+    impl Witness {
+        pub(crate) fn new() -> Self {
+            Self(loom::cell::UnsafeCell::new(()))
+        }
+
+        pub(crate) fn touch(&self) {
+            self.0.with_mut(|_| ());
+        }
+
+        pub(crate) fn look(&self) {
+            self.0.with(|_| ());
+        }
+    }
+
+    /// The model's scheduler decides who goes on.
+    pub(crate) struct Backoff;
+
+    impl Backoff {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn spin(&self) {
+            loom::thread::yield_now();
+        }
+    }
+}
+
+pub(crate) use core::sync::atomic::Ordering;
+pub(crate) use crossbeam_utils::CachePadded;
+pub(crate) use imp::*;

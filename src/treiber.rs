@@ -1,0 +1,154 @@
+//! A lock-free LIFO of records, named by index.
+//!
+//! ```text
+//!            head: one 64-bit word
+//!          ┌────────────┬─────────┐     ┌───┐ next ┌───┐ next
+//!          │ index: u32 │ tag: u32│────▶│ 7 │─────▶│ 2 │─────▶ 0
+//!          └────────────┴─────────┘     └───┘      └───┘
+//!   push(i)    Owned  ─▶ Linked   next(i) = head.index;  head = (i, tag+1)        Release
+//!   pop()      Linked ─▶ Owned    n = next(head.index);  head = (n, tag+1)        Acquire
+//!   pop_all()  Linked ─▶ Owned    the whole chain;       head = (0, tag+1)        Acquire
+//! ```
+//!
+//! # Invariants
+//! - An index is linked once or owned once; `next(i)` is written only by the owner of `i`.
+//! - Records are never unmapped: a stale reader reads a stale link, and its exchange fails on the tag.
+//! - A tag comes round after 2³² exchanges on one stack. For an exchange to succeed wrongly, exactly a multiple of
+//!   2³² must fall between its load and itself, and the same index be on top again: at 50 ns an exchange that is
+//!   a thread asleep for 214 s or a multiple of it, to the exchange.
+//!
+//! The stack is R. K. Treiber's ("Systems Programming: Coping with Parallelism", IBM RJ 5118, 1986).
+
+use crate::sync::{Atomic, Backoff, Ordering, const_fn};
+use bytemuck::NoUninit;
+use core::num::NonZeroU32;
+
+/// The name of a record. Never zero, so that all-zero memory is an empty stack.
+pub(crate) type Index = NonZeroU32;
+
+/// Where the link of a record is.
+pub(crate) trait Links {
+    /// The link of the record named `index`, which somebody has owned at least once.
+    fn next(&self, index: Index) -> &Atomic<u32>;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
+struct Head {
+    index: u32,
+    tag: u32,
+}
+
+// SAFETY: two `u32` in eight bytes: no padding, no uninitialised byte.
+unsafe impl NoUninit for Head {}
+
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(Atomic::<Head>::is_lock_free(), "bandolier needs 64-bit atomics");
+
+impl Head {
+    const EMPTY: Self = Self { index: 0, tag: 0 };
+
+    fn then(self, index: u32) -> Self {
+        Self { index, tag: self.tag.wrapping_add(1) }
+    }
+}
+
+/// A stack of records, and the exchanges that another party got in the way of.
+pub(crate) struct Stack {
+    head: Atomic<Head>,
+}
+
+/// How often an exchange failed because somebody else's came first.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Collisions(pub(crate) u32);
+
+impl Stack {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { head: Atomic::new(Head::EMPTY) }
+        }
+    }
+
+    /// Links `index`, which the caller owns and hereby gives up.
+    pub(crate) fn push(&self, links: &impl Links, index: Index) -> Collisions {
+        self.push_chain(links, index, index)
+    }
+
+    /// Links the chain from `first` to `last`, owned by the caller and linked inside already.
+    pub(crate) fn push_chain(&self, links: &impl Links, first: Index, last: Index) -> Collisions {
+        let backoff = Backoff::new();
+        let mut collisions = Collisions::default();
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // Relaxed: published by the exchange below. Atomic, because a stale `pop` may read it at any time.
+            links.next(last).store(head.index, Ordering::Relaxed);
+            let new = head.then(first.get());
+            // Release: the link, and all that the owner wrote to the record, is seen by the `pop` that acquires
+            // this head. Relaxed failure: nothing is read through the head.
+            match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return collisions,
+                Err(now) => head = now,
+            }
+            collisions.0 += 1;
+            backoff.spin();
+        }
+    }
+
+    /// Takes the record on top, if there is one.
+    pub(crate) fn pop(&self, links: &impl Links) -> (Option<Index>, Collisions) {
+        let backoff = Backoff::new();
+        let mut collisions = Collisions::default();
+        // Acquire: the link read below was written before the Release of the `push` that made this head.
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let Some(index) = Index::new(head.index) else {
+                return (None, collisions);
+            };
+            let next = links.next(index).load(Ordering::Relaxed);
+            // Acquire on success: what the last owner wrote to the record. Every exchange is a read-modify-write,
+            // so the release sequence of each `push` below the top is unbroken. Acquire on failure: as the load.
+            match self.head.compare_exchange_weak(head, head.then(next), Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return (Some(index), collisions),
+                Err(now) => head = now,
+            }
+            collisions.0 += 1;
+            backoff.spin();
+        }
+    }
+
+    /// Takes every record there is, as a chain that the caller owns.
+    pub(crate) fn pop_all<'a, L: Links>(&self, links: &'a L) -> Chain<'a, L> {
+        let backoff = Backoff::new();
+        let mut head = self.head.load(Ordering::Relaxed);
+        while head.index != 0 {
+            // Acquire: the links and contents of all records, by the same release sequences as in `pop`.
+            match self.head.compare_exchange_weak(head, head.then(0), Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+            backoff.spin();
+        }
+        Chain { links, next: head.index }
+    }
+}
+
+/// Records taken by [`Stack::pop_all`], top first. Records not asked for are lost, so it is always used up.
+pub(crate) struct Chain<'a, L> {
+    links: &'a L,
+    next: u32,
+}
+
+impl<L: Links> Iterator for Chain<'_, L> {
+    type Item = Index;
+
+    fn next(&mut self) -> Option<Index> {
+        let index = Index::new(self.next)?;
+        // Relaxed: the chain is ours since `pop_all` acquired it. Read before the caller can link it elsewhere.
+        self.next = self.links.next(index).load(Ordering::Relaxed);
+        Some(index)
+    }
+}
+
+#[cfg(all(test, loom))]
+#[path = "../loom-tests/treiber.rs"]
+mod loom_tests;
