@@ -1,1 +1,90 @@
+//! Models of the depot: a magazine changes hands whole.
 
+use super::Depot;
+use crate::loom_support::{Source, explore};
+use crate::magazine::{Round, Top};
+use crate::size_class::SizeClass;
+use crate::sync::Witness;
+use loom::thread;
+use std::sync::Arc;
+
+struct World {
+    depot: Depot,
+    source: Source,
+    chunks: [Witness; 5],
+}
+
+fn class() -> SizeClass {
+    SizeClass::numbered(1).unwrap()
+}
+
+fn chunk(n: usize) -> Round {
+    Round::without_provenance((n * 32).try_into().unwrap())
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { depot: Depot::new(), source: Source::new(), chunks: core::array::from_fn(|_| Witness::new()) })
+    }
+
+    /// A magazine with the chunks `first` to `last`.
+    fn load(&self, first: usize, last: usize) -> Top {
+        let mut top = self.depot.arm(self.source.supply(), class()).unwrap();
+        for n in first..=last {
+            self.chunks[n].touch();
+            // SAFETY: armed above or pushed to just now; the chunk is ours.
+            top = unsafe { top.push(chunk(n)) }.unwrap();
+        }
+        top
+    }
+
+    /// Uses every round of a magazine and throws it away; how many they were.
+    fn unload(&self, mut top: Top) -> usize {
+        let mut rounds = 0;
+        // SAFETY: the caller owns the magazine.
+        while let Some((round, below)) = unsafe { top.pop() } {
+            self.chunks[round.addr().get() / 32].touch();
+            rounds += 1;
+            top = below;
+        }
+        self.depot.discard(top);
+        rounds
+    }
+}
+
+/// One thread gives a full and a half full magazine, the other takes what is there.
+#[test]
+fn a_magazine_is_handed_over_with_its_rounds() {
+    explore(|| {
+        let here = World::new();
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || {
+            there.depot.give(class(), there.load(1, 2));
+            there.depot.give(class(), there.load(3, 3));
+        });
+        let mut rounds = here.depot.take(class()).map_or(0, |top| here.unload(top));
+        other.join().unwrap();
+        for top in here.depot.take_all(class()) {
+            rounds += here.unload(top);
+        }
+        assert_eq!(rounds, 3);
+        assert_eq!(here.depot.counts(class()), (0, 0));
+    });
+}
+
+/// Two threads trade: each gives a full magazine and takes one, perhaps the other's.
+#[test]
+fn a_trade_has_two_sides() {
+    explore(|| {
+        let here = World::new();
+        let there = Arc::clone(&here);
+        let trade = |world: &World, n: usize| {
+            world.depot.give(class(), world.load(n, n + 1));
+            world.depot.take(class()).map_or(0, |top| world.unload(top))
+        };
+        let other = thread::spawn(move || trade(&there, 1));
+        let mine = trade(&here, 3);
+        assert_eq!(mine + other.join().unwrap(), 4);
+        assert_eq!(here.depot.bytes_in_use(), 0);
+    });
+}

@@ -1,1 +1,100 @@
+//! Models of the pool: indices are handed out once, and their blocks are there.
 
+use super::{Pool, Record};
+use crate::loom_support::{Source, explore};
+use crate::sync::{Atomic, Witness};
+use crate::treiber::Index;
+use loom::thread;
+use std::sync::Arc;
+
+struct Watched {
+    next: Atomic<u32>,
+    contents: Witness,
+}
+
+// SAFETY: a witness is touched by the record's owner only; loom says so if not.
+unsafe impl Sync for Watched {}
+
+impl Record for Watched {
+    fn new(_: Index) -> Self {
+        Self { next: Atomic::new(0), contents: Witness::new() }
+    }
+
+    fn next(&self) -> &Atomic<u32> {
+        &self.next
+    }
+}
+
+struct World {
+    pool: Pool<Watched>,
+    source: Source,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { pool: Pool::new(), source: Source::new() })
+    }
+
+    fn take(&self) -> Index {
+        let index = self.pool.take(self.source.supply()).unwrap();
+        // The block, as the back-end handed it out to whoever grew the pool.
+        let number = index.get() as usize - 1;
+        let first = self.pool.address(index).cast::<u8>();
+        let offset = if number == 0 { 0 } else { (number - 1) % 2 * size_of::<Watched>() };
+        // SAFETY: the record lies `offset` bytes into its block.
+        self.source.memory().look(unsafe { first.sub(offset) });
+        self.pool.get(index).contents.touch();
+        index
+    }
+
+    fn give(&self, index: Index) {
+        self.pool.get(index).contents.touch();
+        self.pool.give(index);
+    }
+}
+
+/// Two threads grow the pool at once, the second one into the first one's block.
+#[test]
+fn growth_hands_out_each_index_once() {
+    explore(|| {
+        let here = World::new();
+        let first = here.take();
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || there.take());
+        let mine = here.take();
+        let theirs = other.join().unwrap();
+        assert!(first != mine && mine != theirs && first != theirs);
+        assert_eq!(here.source.memory().metadata_blocks(), 2);
+    });
+}
+
+/// A record that comes back is handed out again, and its last owner's writes are seen.
+#[test]
+fn a_record_that_comes_back_has_one_owner() {
+    explore(|| {
+        let here = World::new();
+        let there = Arc::clone(&here);
+        let first = here.take();
+        let other = thread::spawn(move || there.take());
+        here.give(first);
+        let theirs = other.join().unwrap();
+        let mine = here.take();
+        assert_ne!(mine, theirs);
+        assert!(here.source.memory().metadata_blocks() <= 2);
+    });
+}
+
+/// When there is no memory the pool says so, and nothing is lost.
+#[test]
+fn growth_that_fails_takes_no_index() {
+    explore(|| {
+        let memory = crate::loom_support::Memory::limited(1);
+        let drawn = crate::supply::Drawn::new();
+        let pool = Pool::<Watched>::new();
+        let supply = crate::supply::Supply { backend: &memory, drawn: &drawn };
+        let first = pool.take(supply).unwrap();
+        assert_eq!(pool.take(supply), None);
+        pool.give(first);
+        assert_eq!(pool.take(supply), Some(first));
+    });
+}

@@ -1,1 +1,98 @@
+//! Models of reclaim beside allocation, frees, and itself.
 
+use super::{drain, give_back};
+use crate::arsenal::Arsenal;
+use crate::cache::Pair;
+use crate::loom_support::{Memory, Shared, explore};
+use crate::magazine::{Round, Top};
+use crate::size_class::SizeClass;
+use loom::thread;
+use std::sync::Arc;
+
+struct World {
+    arsenal: Arsenal,
+    memory: Shared,
+}
+
+fn class() -> SizeClass {
+    SizeClass::numbered(0).unwrap()
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { arsenal: Arsenal::new(), memory: Memory::new() })
+    }
+
+    fn take(&self) -> Round {
+        let chunk = self.arsenal.take_one(&self.memory, class()).expect("there is memory");
+        self.memory.0.touch(chunk);
+        chunk
+    }
+
+    fn give(&self, chunk: Round) {
+        self.memory.0.touch(chunk);
+        self.arsenal.give(&self.memory, &mut [chunk]);
+    }
+
+    fn reclaim(&self) {
+        drain(&self.arsenal, &self.memory);
+        let _ = give_back(&self.arsenal, &self.memory);
+    }
+
+    fn nothing_lost(&self) {
+        self.reclaim();
+        assert_eq!(self.memory.0.segment_bytes(), 0);
+    }
+}
+
+/// A chunk is freed and another allocated while the slabs they lie in are reclaimed.
+#[test]
+fn beside_frees_and_allocations() {
+    explore(|| {
+        let here = World::new();
+        let first = here.take();
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || {
+            there.give(first);
+            let again = there.take();
+            there.give(again);
+        });
+        here.reclaim();
+        other.join().unwrap();
+        here.nothing_lost();
+    });
+}
+
+/// A magazine is handed in at the depot while the depot is drained.
+#[test]
+fn beside_trades() {
+    explore(|| {
+        let here = World::new();
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || {
+            let mut pair = Pair { loaded: Top::NONE, previous: Top::NONE };
+            let chunk = pair.alloc(&there.arsenal, &there.memory, class()).expect("there is memory");
+            there.memory.0.touch(chunk);
+            assert!(pair.push(chunk));
+            pair.hand_in(&there.arsenal, class());
+        });
+        here.reclaim();
+        other.join().unwrap();
+        here.nothing_lost();
+    });
+}
+
+/// Two passes at once, over something to reclaim.
+#[test]
+fn beside_itself() {
+    explore(|| {
+        let here = World::new();
+        let chunk = here.take();
+        here.give(chunk);
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || there.reclaim());
+        here.reclaim();
+        other.join().unwrap();
+        here.nothing_lost();
+    });
+}

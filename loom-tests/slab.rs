@@ -1,1 +1,170 @@
+//! Models of the slabs: take, give, list, and the sentence at the heart of reclaim.
 
+use super::{Held, Slabs};
+use crate::loom_support::{Shared, Source, explore};
+use crate::magazine::Round;
+use crate::map::Map;
+use crate::segment::Segments;
+use crate::size_class::SizeClass;
+use core::mem::MaybeUninit;
+use loom::thread;
+use std::sync::Arc;
+use std::vec::Vec;
+
+/// Slabs of four chunks in two words.
+struct World {
+    slabs: Slabs,
+    segments: Segments,
+    map: Map,
+    source: Source,
+}
+
+const CHUNKS: usize = 4;
+
+fn class() -> SizeClass {
+    SizeClass::numbered(0).unwrap()
+}
+
+impl World {
+    /// A slab of which `chunks` are taken.
+    fn with(chunks: usize) -> (Arc<Self>, Vec<Round>) {
+        let world = Self { slabs: Slabs::new(), segments: Segments::new(), map: Map::new(), source: Source::new() };
+        world.segments.grow(world.source.supply(), &world.map, 1).unwrap();
+        let (run, _) = world.segments.claim::<Shared>(1).unwrap();
+        let held = world.slabs.carve(world.source.supply(), run, class()).unwrap();
+        world.map.set(&world.source.memory, run.start, 1, held.id().to_bits());
+        let taken = world.take_from(held, chunks);
+        assert_eq!(taken.len(), chunks);
+        (Arc::new(world), taken)
+    }
+
+    fn take_from(&self, held: Held, most: usize) -> Vec<Round> {
+        let mut chunks = [MaybeUninit::uninit(); CHUNKS];
+        let taken = self.slabs.take(held, &mut chunks[..most]);
+        // SAFETY: `take` has written that many.
+        let chunks: Vec<_> = chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect();
+        chunks.iter().for_each(|&chunk| self.source.memory().touch(chunk));
+        chunks
+    }
+
+    /// Takes up to `most` chunks from whatever slab is listed.
+    fn take(&self, most: usize) -> Vec<Round> {
+        self.slabs.pop(class()).map_or_else(Vec::new, |held| self.take_from(held, most))
+    }
+
+    fn give(&self, chunks: &[Round]) {
+        let Some(&first) = chunks.first() else { return };
+        chunks.iter().for_each(|&chunk| self.source.memory().touch(chunk));
+        let id = self.map.get(&self.source.memory, first.addr().get());
+        self.slabs.give(super::SlabId::from_bits(id).unwrap(), chunks).unwrap();
+    }
+
+    /// Retires what is idle, and uses the memory under it for something else; how many slabs that were.
+    fn retire(&self) -> usize {
+        let mut retired = 0;
+        self.slabs.retire_idle(class(), |run| {
+            retired += 1;
+            (0..CHUNKS).for_each(|n| {
+                // SAFETY: inside the run's one unit.
+                self.source.memory().touch(unsafe { run.start.add(n * 16) });
+            });
+            self.segments.free(run).unwrap();
+        });
+        retired
+    }
+
+    /// With every chunk given back, the slab can be taken from to the last chunk, or retired.
+    fn nothing_lost(&self, retired: usize) {
+        if retired == 0 {
+            let all = self.take(CHUNKS);
+            assert_eq!(all.len(), CHUNKS, "chunks are lost, or the slab is not listed");
+            self.give(&all);
+            assert_eq!(self.retire(), 1);
+        }
+        assert!(self.slabs.pop(class()).is_none());
+        assert_eq!(self.slabs.class(class()).slabs.get(), 0);
+        assert_eq!(self.slabs.class(class()).taken.get(), 0);
+    }
+}
+
+/// The last chunk is given back while another party pops the slab and retires it if it is idle.
+#[test]
+fn an_idle_slab_has_no_giver() {
+    explore(|| {
+        let (here, chunks) = World::with(1);
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || there.give(&chunks));
+        let retired = here.retire();
+        other.join().unwrap();
+        here.nothing_lost(retired);
+    });
+}
+
+/// Two parties give the last two chunks, and a third looks for an idle slab.
+#[test]
+fn two_givers_and_a_retirer() {
+    explore(|| {
+        let (here, chunks) = World::with(2);
+        let there = Arc::clone(&here);
+        let (mine, theirs) = (chunks[..1].to_vec(), chunks[1..].to_vec());
+        let other = thread::spawn(move || {
+            there.give(&theirs);
+            there.retire()
+        });
+        here.give(&mine);
+        let mut retired = here.retire();
+        retired += other.join().unwrap();
+        assert!(retired <= 1);
+        here.nothing_lost(retired);
+    });
+}
+
+/// Chunks go from their giver to the next taker, who may be ahead of the count.
+#[test]
+fn a_chunk_is_handed_over() {
+    explore(|| {
+        let (here, chunks) = World::with(3);
+        let there = Arc::clone(&here);
+        let (given, kept) = (chunks[..2].to_vec(), chunks[2]);
+        let other = thread::spawn(move || there.give(&given));
+        let mine = here.take(CHUNKS);
+        other.join().unwrap();
+        here.give(&mine);
+        here.give(&[kept]);
+        here.nothing_lost(0);
+    });
+}
+
+/// Two parties give into a full slab: one of them lists it, once.
+#[test]
+fn a_full_slab_is_listed_once() {
+    explore(|| {
+        let (here, chunks) = World::with(4);
+        let there = Arc::clone(&here);
+        let (mine, theirs) = (chunks[..2].to_vec(), chunks[2..].to_vec());
+        let other = thread::spawn(move || there.give(&theirs));
+        here.give(&mine);
+        other.join().unwrap();
+        here.nothing_lost(0);
+    });
+}
+
+/// The holder takes the last free chunks and unlists the slab while another party gives and lists it.
+#[test]
+fn an_unlisted_slab_is_listed_by_its_giver() {
+    explore(|| {
+        let (here, chunks) = World::with(3);
+        let there = Arc::clone(&here);
+        let (given, kept) = (chunks[..1].to_vec(), chunks[1..].to_vec());
+        let other = thread::spawn(move || {
+            there.give(&given);
+            there.take(CHUNKS)
+        });
+        let mine = here.take(1);
+        let theirs = other.join().unwrap();
+        here.give(&mine);
+        here.give(&theirs);
+        here.give(&kept);
+        here.nothing_lost(0);
+    });
+}

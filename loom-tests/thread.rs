@@ -1,1 +1,120 @@
+//! Models of thread exit: magazines are handed in whole, before the heap may go.
 
+use super::ThreadCache;
+use crate::arsenal::Arsenal;
+use crate::loom_support::{Memory, Shared, explore};
+use crate::reclaim;
+use crate::size_class::SizeClass;
+use crate::sync::Witness;
+use loom::thread;
+use std::sync::Arc;
+use std::vec::Vec;
+
+struct World {
+    arsenal: Arsenal,
+    memory: Shared,
+    heap: Witness,
+}
+
+fn class() -> SizeClass {
+    SizeClass::numbered(0).unwrap()
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { arsenal: Arsenal::new(), memory: Memory::new(), heap: Witness::new() })
+    }
+
+    /// What a thread does in its life: enter, allocate and free `count` chunks, leave.
+    fn live(&self, count: usize) {
+        let cache = ThreadCache::new();
+        assert!(cache.enter(&self.arsenal, || true));
+        let chunks: Vec<_> = (0..count)
+            .map(|_| {
+                let chunk = cache
+                    .pop(&self.arsenal, class())
+                    .or_else(|| cache.alloc(&self.arsenal, &self.memory, class()))
+                    .expect("there is memory");
+                self.memory.0.touch(chunk);
+                chunk
+            })
+            .collect();
+        for chunk in chunks {
+            if !cache.push(&self.arsenal, class(), chunk) {
+                cache.dealloc(&self.arsenal, &self.memory, class(), chunk);
+            }
+        }
+        self.heap.look();
+        cache.leave();
+        assert!(cache.pop(&self.arsenal, class()).is_none());
+        assert!(!cache.enter(&self.arsenal, || true));
+    }
+
+    fn reclaim(&self) {
+        self.arsenal.recall();
+        reclaim::drain(&self.arsenal, &self.memory);
+        let _ = reclaim::give_back(&self.arsenal, &self.memory);
+    }
+}
+
+/// A thread exits while another reclaims; afterwards nothing is left.
+#[test]
+fn exit_against_reclaim() {
+    explore(|| {
+        let here = World::new();
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || there.live(3));
+        here.reclaim();
+        other.join().unwrap();
+        here.reclaim();
+        assert_eq!((here.memory.0.segment_bytes(), here.arsenal.threads()), (0, 0));
+    });
+}
+
+/// Who sees that no thread is left may tear the heap down: every use by a thread is over.
+#[test]
+fn the_last_thread_has_left() {
+    explore(|| {
+        let here = World::new();
+        here.arsenal.enlist();
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || {
+            there.heap.look();
+            there.arsenal.discharge();
+        });
+        if here.arsenal.threads() == 0 {
+            here.heap.touch();
+        }
+        other.join().unwrap();
+    });
+}
+
+/// A thread that comes by after a recall hands in what it has.
+#[test]
+fn a_recall_is_obeyed_at_the_next_slow_path() {
+    explore(|| {
+        let world = World::new();
+        let cache = ThreadCache::new();
+        assert!(cache.enter(&world.arsenal, || true));
+        let chunk = cache.alloc(&world.arsenal, &world.memory, class()).unwrap();
+        assert!(cache.push(&world.arsenal, class(), chunk));
+        world.reclaim();
+        assert_ne!(world.memory.0.segment_bytes(), 0);
+        assert!(cache.enter(&world.arsenal, || true));
+        world.reclaim();
+        assert_eq!(world.memory.0.segment_bytes(), 0);
+        cache.leave();
+    });
+}
+
+/// A thread whose hook cannot be set never works for a heap.
+#[test]
+fn without_a_hook_there_is_no_cache() {
+    explore(|| {
+        let world = World::new();
+        let cache = ThreadCache::new();
+        assert!(!cache.enter(&world.arsenal, || false));
+        assert!(!cache.enter(&world.arsenal, || true));
+        assert_eq!(world.arsenal.threads(), 0);
+    });
+}

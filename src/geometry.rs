@@ -34,6 +34,12 @@ sized! {
     DEPOT_BYTES: usize = 4 << 20, tiny 128;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;
+    /// Size classes.
+    CLASSES: usize = 40, tiny 2;
+    /// Bytes of the largest chunk.
+    CHUNK_BYTES: usize = 32 << 10, tiny 32;
+    /// Blocks of records in a pool: enough that indices run out first.
+    POOL_BLOCKS: usize = 28, tiny 5;
     /// Widest node of the unit map, as a power of two.
     NODE_BITS: u32 = 11, tiny 2;
 }

@@ -21,18 +21,22 @@ use crate::size_class::{PerClass, SizeClass};
 use crate::slab::CHECKED;
 use crate::stats::{ClassStats, Reclaimed, Stats};
 use crate::supply::{Drawn, LARGE, METADATA, Supply};
-use crate::sync::{AtomicPtr, Ordering, const_fn};
+use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
 /// Where the rounds of a heap wait: made at the first allocation, in memory of the back-end.
+#[repr(C)]
 struct Heap {
     /// First, so that a heap and its arsenal have one address, by which threads know it.
     arsenal: Arsenal,
     slots: Slots,
+    witness: Witness,
 }
+
+const _: () = assert!(core::mem::offset_of!(Heap, arsenal) == 0);
 
 /// Whether threads get caches of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,7 +212,9 @@ impl<B: Backend> Bandolier<B> {
         // Acquire: the heap, made before the Release in `make`.
         let heap = self.heap.load(Ordering::Acquire);
         // SAFETY: null, or a heap that lives as long as this value: only `drop` takes it away.
-        unsafe { heap.as_ref() }
+        let heap = unsafe { heap.as_ref() }?;
+        heap.witness.look();
+        Some(heap)
     }
 
     /// The heap, made at the first call; `None` when the back-end has no memory for it.
@@ -223,18 +229,21 @@ impl<B: Backend> Bandolier<B> {
         let memory = supply.acquire(METADATA, Layout::new::<Heap>())?;
         let made = memory.cast::<Heap>();
         // SAFETY: just acquired with the layout of a `Heap`.
-        unsafe { made.write(Heap { arsenal: Arsenal::new(), slots: Slots::new() }) };
-        // SAFETY: made just now.
-        unsafe { made.as_ref() }.arsenal.drawn.metadata.add(size_of::<Heap>());
+        unsafe { made.write(Heap { arsenal: Arsenal::new(), slots: Slots::new(), witness: Witness::new() }) };
+        // SAFETY: made just now, and it lives as long as this value, unless another thread's is taken instead.
+        let heap = unsafe { made.as_ref() };
+        heap.arsenal.drawn.metadata.add(size_of::<Heap>());
+        heap.witness.touch();
         // Release: the heap. Acquire on failure: the other thread's heap.
         match self.heap.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
-            // SAFETY: ours, and it lives as long as this value.
-            Ok(_) => Some(unsafe { made.as_ref() }),
+            Ok(_) => Some(heap),
             Err(other) => {
                 // SAFETY: acquired above, never published; a `Heap` owns nothing before its first use.
                 unsafe { supply.release(METADATA, memory, Layout::new::<Heap>()) };
                 // SAFETY: as in `made`.
-                unsafe { other.as_ref() }
+                let heap = unsafe { other.as_ref() }?;
+                heap.witness.look();
+                Some(heap)
             }
         }
     }

@@ -37,6 +37,10 @@ mod heap;
 
 mod allocator;
 
+#[cfg(all(test, loom))]
+#[path = "../loom-tests/support.rs"]
+mod loom_support;
+
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};

@@ -122,7 +122,7 @@ impl Map {
             // Acquire: the node's entries, made before the Release in `ensure`. For a live block the way the block took
             // to the caller orders that already; an address that is nobody's may meet a node in the making.
             let node = NonNull::new(slot.load(Ordering::Acquire))?;
-            // SAFETY: the slot of an inner level holds a node of the level below it.
+            // SAFETY: a slot of this level holds a node of this level.
             unsafe { Tree::<B>::witness(node, level) }.look();
             if level == 0 {
                 // SAFETY: a leaf is an array of 2^STEP entries, and `place` is below that.
@@ -179,6 +179,8 @@ impl Map {
         let mut slot = &self.root;
         for level in (0..Tree::<B>::LEVELS).rev() {
             let node = self.ensure(supply, slot, level)?;
+            // SAFETY: a slot of this level holds a node of this level.
+            unsafe { Tree::<B>::witness(node, level) }.look();
             if level > 0 {
                 // SAFETY: a slot of this level holds a node of this level.
                 slot = unsafe { Tree::<B>::child(node, key, level) };

@@ -15,6 +15,7 @@
 //! - A record is made by whoever first takes its index, before anybody else knows the index.
 
 use crate::backend::Backend;
+use crate::geometry::POOL_BLOCKS;
 use crate::stats::Counter;
 use crate::supply::{METADATA, Supply};
 use crate::sync::{Atomic, AtomicPtr, Ordering, array, const_fn};
@@ -31,8 +32,6 @@ pub(crate) trait Record: Sync {
     fn next(&self) -> &Atomic<u32>;
 }
 
-/// Blocks of a pool: enough that indices run out first.
-const BLOCKS: usize = 28;
 /// Bytes that the first block has about.
 const FIRST_BYTES: usize = 4096;
 /// Blocks begin at cache lines at least.
@@ -43,7 +42,7 @@ pub(crate) struct Pool<T> {
     fresh: Atomic<u32>,
     free: Stack,
     taken: Counter,
-    blocks: [AtomicPtr<T>; BLOCKS],
+    blocks: [AtomicPtr<T>; POOL_BLOCKS],
 }
 
 /// Where a record is: the block, and the place in it.
@@ -171,7 +170,7 @@ impl<T> Pool<T> {
                 fresh: Atomic::new(0),
                 free: Stack::new(),
                 taken: Counter::new(),
-                blocks: array![AtomicPtr::new(ptr::null_mut()); BLOCKS],
+                blocks: array![AtomicPtr::new(ptr::null_mut()); POOL_BLOCKS],
             }
         }
     }

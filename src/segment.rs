@@ -26,7 +26,7 @@ use crate::geometry::{SEGMENTS, UNITS};
 use crate::map::Map;
 use crate::pool::{Pool, Record};
 use crate::supply::{self, Supply};
-use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, array, const_fn};
+use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, Witness, array, const_fn};
 use crate::treiber::Index;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -110,6 +110,8 @@ struct Segment {
     dirty: Atomic<u64>,
     base: AtomicPtr<u8>,
     units: Atomic<u32>,
+    /// Of the memory being put in and taken out.
+    witness: Witness,
 }
 
 /// Sixty-four segments, or slots for them.
@@ -118,6 +120,7 @@ pub(crate) struct Group {
     next: Atomic<u32>,
     vacant: Atomic<u64>,
     hints: [Atomic<u64>; LENGTHS],
+    witness: Witness,
     segments: [Segment; SEGMENTS as usize],
 }
 
@@ -128,11 +131,13 @@ impl Record for Group {
             next: Atomic::new(0),
             vacant: Atomic::new(u64::MAX >> (64 - SEGMENTS)),
             hints: array![Atomic::new(0); LENGTHS],
+            witness: Witness::new(),
             segments: array![Segment {
                 free: Atomic::new(0),
                 dirty: Atomic::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),
                 units: Atomic::new(0),
+                witness: Witness::new(),
             }; SEGMENTS as usize],
         }
     }
@@ -187,6 +192,7 @@ impl Group {
     /// Puts memory into a slot that the caller occupies.
     fn install(&self, slot: u32, base: NonNull<u8>, units: u32) {
         let segment = &self.segments[slot as usize];
+        segment.witness.touch();
         // Relaxed, all three: published by the store to `free`, which no claim can succeed before.
         segment.base.store(base.as_ptr(), Ordering::Relaxed);
         segment.units.store(units, Ordering::Relaxed);
@@ -267,6 +273,7 @@ impl Group {
             let _ = self.free(slot, mask(0, units), true);
             return None;
         }
+        segment.witness.touch();
         // Relaxed, all: as above, and published by `vacate`.
         segment.units.store(0, Ordering::Relaxed);
         let base = segment.base.load(Ordering::Relaxed);
@@ -293,6 +300,7 @@ impl Segments {
             // Acquire: the group, made before the Release in `append`.
             let index = Index::new(next.load(Ordering::Acquire))?;
             let group = self.groups.get(index);
+            group.witness.look();
             next = &group.next;
             Some((index, group))
         })
@@ -395,6 +403,7 @@ impl Segments {
         let group = self.groups.get(index);
         let slot = group.occupy()?;
         group.install(slot, base, units);
+        group.witness.touch();
         self.append(index);
         Some(())
     }
@@ -405,7 +414,9 @@ impl Segments {
         // Release: the group. Acquire on failure: the group found there, whose link is read next.
         while let Err(other) = end.compare_exchange(0, new.get(), Ordering::Release, Ordering::Acquire) {
             let Some(index) = Index::new(other) else { continue };
-            end = &self.groups.get(index).next;
+            let group = self.groups.get(index);
+            group.witness.look();
+            end = &group.next;
         }
     }
 

@@ -12,6 +12,7 @@
 //! # Invariants
 //! - A `SizeClass` is below [`SizeClass::COUNT`]; the only makers are here, so indexing a [`PerClass`] is in bounds.
 
+use crate::geometry::{CHUNK_BYTES, CLASSES};
 use core::alloc::Layout;
 use core::ops::Index;
 
@@ -54,10 +55,10 @@ const fn computed(size: usize) -> u8 {
 
 impl SizeClass {
     /// How many classes there are.
-    pub const COUNT: usize = 40;
+    pub const COUNT: usize = CLASSES;
 
     /// The largest chunk of any class, in bytes; larger blocks are runs of units.
-    pub const MAX_BYTES: usize = 32 << 10;
+    pub const MAX_BYTES: usize = CHUNK_BYTES;
 
     /// The class whose chunks serve `layout`, or `None` when it asks for more than [`MAX_BYTES`](Self::MAX_BYTES).
     ///
@@ -128,7 +129,7 @@ impl<T> Index<SizeClass> for PerClass<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

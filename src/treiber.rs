@@ -105,9 +105,10 @@ impl Stack {
                 return (None, collisions);
             };
             let next = links.next(index).load(Ordering::Relaxed);
-            // Acquire on success: what the last owner wrote to the record. Every exchange is a read-modify-write,
-            // so the release sequence of each `push` below the top is unbroken. Acquire on failure: as the load.
-            match self.head.compare_exchange_weak(head, head.then(next), Ordering::Acquire, Ordering::Acquire) {
+            // Acquire on failure: as the load. Relaxed on success: the head that compares equal, tag and all, is the
+            // one acquired when it was loaded. Every exchange is a read-modify-write, so the release sequence of each
+            // `push` goes on through the exchanges above it.
+            match self.head.compare_exchange_weak(head, head.then(next), Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return (Some(index), collisions),
                 Err(now) => head = now,
             }

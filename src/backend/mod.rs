@@ -20,13 +20,13 @@ pub use global_alloc::FromGlobal;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub use os::Os;
 
-/// The back-end of a heap whose type names none: the operating system's where there is one.
+#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+mod none;
+#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+pub use none::Nothing as Native;
+/// The back-end of a heap whose type names none.
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub type Native = Os;
-/// Without `std` there is no back-end to fall back on: name one.
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
-#[derive(Debug)]
-pub enum Native {}
 
 /// A source of memory for a heap.
 ///

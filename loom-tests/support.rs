@@ -1,0 +1,198 @@
+//! What the models share: a small back-end that watches who uses its memory, and the way models are run.
+
+use crate::backend::Backend;
+use crate::supply::{Drawn, Supply};
+use crate::sync::Witness;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+use std::vec::Vec;
+
+/// Bytes of a unit of the model's back-end.
+pub(crate) const UNIT: usize = 4096;
+/// Units of all segments together.
+const UNITS: usize = 16;
+/// Watched places in a unit: its first chunks of 16 bytes.
+const PLACES: usize = 4;
+
+struct Region(Layout, NonNull<u8>);
+
+/// Memory for a model: segments from one region, in which every chunk is watched; metadata from the system.
+///
+/// Its own bookkeeping is behind a lock that loom does not see, so it orders nothing for the code under test.
+pub(crate) struct Memory {
+    region: Region,
+    watched: Vec<Witness>,
+    books: Mutex<Books>,
+}
+
+struct Books {
+    /// Segment units handed out, as bits.
+    units: u32,
+    /// Units that were ever handed out: none is handed out again, since this back-end orders nothing.
+    ever: u32,
+    /// Blocks of metadata handed out, each with its witness.
+    blocks: Vec<(NonNull<u8>, Layout, Witness)>,
+    /// Acquisitions that still succeed.
+    left: usize,
+}
+
+// SAFETY: the region is plain memory, used as the code under test decides; the books are behind a lock.
+unsafe impl Sync for Memory {}
+// SAFETY: as above.
+unsafe impl Send for Memory {}
+
+/// A shared [`Memory`] as a back-end.
+#[derive(Clone)]
+pub(crate) struct Shared(pub(crate) Arc<Memory>);
+
+impl Memory {
+    pub(crate) fn new() -> Shared {
+        Self::limited(usize::MAX)
+    }
+
+    /// Memory whose acquisitions fail after `left`.
+    pub(crate) fn limited(left: usize) -> Shared {
+        let layout = Layout::from_size_align(UNITS * UNIT, UNITS * UNIT).unwrap();
+        // SAFETY: the size is not zero.
+        let start = NonNull::new(unsafe { std::alloc::alloc(layout) }).unwrap();
+        Shared(Arc::new(Self {
+            region: Region(layout, start),
+            watched: (0..UNITS * PLACES).map(|_| Witness::new()).collect(),
+            books: Mutex::new(Books { units: 0, ever: 0, blocks: Vec::new(), left }),
+        }))
+    }
+
+    fn place(&self, address: usize) -> usize {
+        let offset = address - self.region.1.addr().get();
+        offset / UNIT * PLACES + (offset % UNIT / 16).min(PLACES - 1)
+    }
+
+    fn watch(&self, start: NonNull<u8>, bytes: usize) {
+        let first = self.place(start.addr().get());
+        for witness in &self.watched[first..first + bytes / UNIT * PLACES] {
+            witness.touch();
+        }
+    }
+
+    /// Uses a chunk or a run, as its only owner.
+    pub(crate) fn touch(&self, chunk: NonNull<u8>) {
+        self.watched[self.place(chunk.addr().get())].touch();
+    }
+
+    /// Uses the block of metadata that begins at `block`, perhaps with others.
+    pub(crate) fn look(&self, block: NonNull<u8>) {
+        let books = self.books.lock().unwrap();
+        let found = books.blocks.iter().find(|(start, ..)| *start == block);
+        found.expect("no such block").2.look();
+    }
+
+    /// Bytes of segments handed out.
+    pub(crate) fn segment_bytes(&self) -> usize {
+        self.books.lock().unwrap().units.count_ones() as usize * UNIT
+    }
+
+    /// Blocks of metadata handed out.
+    pub(crate) fn metadata_blocks(&self) -> usize {
+        self.books.lock().unwrap().blocks.len()
+    }
+
+    fn take_units(&self, books: &mut Books, units: usize) -> Option<NonNull<u8>> {
+        let run = (1_u32 << units) - 1;
+        let first = (0..=UNITS - units).find(|first| books.ever & run << first == 0)?;
+        books.units |= run << first;
+        books.ever |= run << first;
+        // SAFETY: inside the region.
+        Some(unsafe { self.region.1.add(first * UNIT) })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for (block, layout, _) in self.books.get_mut().unwrap().blocks.drain(..) {
+            // SAFETY: allocated in `acquire` with this layout; the model is over.
+            unsafe { std::alloc::dealloc(block.as_ptr(), layout) };
+        }
+        // SAFETY: allocated in `limited` with this layout; the model is over.
+        unsafe { std::alloc::dealloc(self.region.1.as_ptr(), self.region.0) };
+    }
+}
+
+// SAFETY: segments are disjoint runs of one region, metadata blocks are the system allocator's, which is not the heap
+// under test; the bookkeeping panics only when a model is wrong.
+unsafe impl Backend for Shared {
+    const UNIT: usize = UNIT;
+    const SEGMENT: usize = 4 * UNIT;
+    const ADDRESS_BITS: u32 = (UNITS * UNIT).ilog2();
+
+    fn base(&self) -> usize {
+        self.0.region.1.addr().get()
+    }
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let memory = &*self.0;
+        let mut books = memory.books.lock().unwrap();
+        books.left = books.left.checked_sub(1)?;
+        if layout.align() == UNIT && layout.size() % UNIT == 0 {
+            let start = memory.take_units(&mut books, layout.size() / UNIT)?;
+            drop(books);
+            memory.watch(start, layout.size());
+            return Some(start);
+        }
+        // SAFETY: the size is not zero.
+        let block = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
+        let witness = Witness::new();
+        witness.touch();
+        books.blocks.push((block, layout, witness));
+        Some(block)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        let memory = &*self.0;
+        if layout.align() == UNIT && layout.size() % UNIT == 0 {
+            memory.watch(block, layout.size());
+            let first = (block.addr().get() - self.base()) / UNIT;
+            memory.books.lock().unwrap().units &= !(((1 << (layout.size() / UNIT)) - 1) << first);
+            return;
+        }
+        let mut books = memory.books.lock().unwrap();
+        let at = books.blocks.iter().position(|(start, ..)| *start == block).expect("no such block");
+        let (block, layout, witness) = books.blocks.swap_remove(at);
+        witness.touch();
+        // SAFETY: allocated in `acquire` with this layout, and given back.
+        unsafe { std::alloc::dealloc(block.as_ptr(), layout) };
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        self.0.watch(start, bytes);
+        true
+    }
+}
+
+/// A [`Memory`] with an account.
+pub(crate) struct Source {
+    pub(crate) memory: Shared,
+    drawn: Drawn,
+}
+
+impl Source {
+    pub(crate) fn new() -> Self {
+        Self { memory: Memory::new(), drawn: Drawn::new() }
+    }
+
+    pub(crate) fn supply(&self) -> Supply<'_, Shared> {
+        Supply { backend: &self.memory, drawn: &self.drawn }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory.0
+    }
+}
+
+/// Explores `model` with the bounds from the environment, two preemptions if it says nothing.
+pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 100_000;
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.check(model);
+}
