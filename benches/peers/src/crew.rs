@@ -1,0 +1,125 @@
+//! A crew of threads that run one workload, and what it cost.
+//!
+//! ```text
+//!   spawn ─▶ warm up ─▶ barrier ─▶ [ clock .. pairs .. clock ] ─▶ join        Start::Together
+//!   [ spawn ─▶ clock .. pairs .. clock ─▶ join ]                              Start::Cold
+//! ```
+//!
+//! Loops run in spawned threads even when there is one: glibc leaves out its locks on a process' only thread.
+
+use crate::clock::thread_cpu;
+use crate::workloads::{Start, Workload};
+use core::num::NonZeroUsize;
+use core::time::Duration;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+/// Whole batches of 32 and of 1,000 fit into it.
+const UNIT: u64 = 4_000;
+/// A trial as long as this says how fast the loop is.
+const TRIAL: Duration = Duration::from_millis(6);
+
+/// What one thread did between the barrier and its end.
+struct Shift {
+    began: Instant,
+    ended: Instant,
+    cpu: Duration,
+}
+
+impl Shift {
+    fn of(work: impl FnOnce()) -> Self {
+        let (began, cpu) = (Instant::now(), thread_cpu());
+        work();
+        let cpu = thread_cpu() - cpu;
+        Self { began, ended: Instant::now(), cpu }
+    }
+}
+
+/// What a crew cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Summed over the threads.
+    pub cpu: Duration,
+    /// From the first thread's begin to the last thread's end.
+    pub wall: Duration,
+    /// Done by each thread that allocates.
+    pub each: u64,
+    /// Done by all of them.
+    pub pairs: u64,
+}
+
+/// Runs `workload` for about `target`, after trials that find out how many pairs this takes.
+pub fn measure<W: Workload>(threads: NonZeroUsize, target: Duration) -> Cost {
+    let mut each = UNIT;
+    loop {
+        let trial = run::<W>(threads, each);
+        if trial.wall >= TRIAL {
+            return run::<W>(threads, stretched(each, trial.wall, target));
+        }
+        each = stretched(each, trial.wall, 2 * TRIAL).clamp(2 * each, 100 * each);
+    }
+}
+
+/// As many pairs, in whole units, as take `target` when `each` took `wall`.
+fn stretched(each: u64, wall: Duration, target: Duration) -> u64 {
+    let pairs = each as f64 * target.as_secs_f64() / wall.as_secs_f64();
+    (pairs as u64 / UNIT).max(1) * UNIT
+}
+
+/// Runs `each` pairs on each of `threads` threads.
+pub fn run<W: Workload>(threads: NonZeroUsize, each: u64) -> Cost {
+    let workload = W::new(threads.get());
+    let (shifts, spawned, joined) = shifts(&workload, threads.get(), each);
+    let began = shifts.iter().map(|shift| shift.began).min();
+    let ended = shifts.iter().map(|shift| shift.ended).max();
+    let (began, ended) = match W::START {
+        Start::Together => (began.unwrap_or(spawned), ended.unwrap_or(joined)),
+        Start::Cold => (spawned, joined),
+    };
+    Cost {
+        cpu: shifts.iter().map(|shift| shift.cpu).sum(),
+        wall: ended - began,
+        each,
+        pairs: workload.pairs(threads.get(), each),
+    }
+}
+
+fn shifts<W: Workload>(workload: &W, threads: usize, each: u64) -> (Vec<Shift>, Instant, Instant) {
+    let barrier = Barrier::new(threads);
+    let spawned = Instant::now();
+    let shifts = thread::scope(|scope| {
+        let crew: Vec<_> = (0..threads)
+            .map(|number| {
+                scope.spawn({
+                    let barrier = &barrier;
+                    move || shift(workload, barrier, number, each)
+                })
+            })
+            .collect();
+        crew.into_iter().map(|one| one.join().expect("a loop does not panic")).collect()
+    });
+    (shifts, spawned, Instant::now())
+}
+
+fn shift<W: Workload>(workload: &W, barrier: &Barrier, thread: usize, each: u64) -> Shift {
+    let mut hand = workload.hand(thread);
+    if W::START == Start::Together {
+        workload.run(&mut hand, (each / 8).next_multiple_of(UNIT));
+        barrier.wait();
+    }
+    Shift::of(|| workload.run(&mut hand, each))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UNIT, stretched};
+    use core::time::Duration;
+
+    #[test]
+    fn a_stretched_run_takes_as_long_as_asked() {
+        let (short, long) = (Duration::from_millis(10), Duration::from_millis(100));
+        assert_eq!(stretched(8 * UNIT, short, long), 80 * UNIT);
+        assert_eq!(stretched(UNIT, long, short), UNIT);
+    }
+}

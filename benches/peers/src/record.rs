@@ -1,0 +1,102 @@
+//! One line of output per measurement: tab-separated, in the order of [`Record::HEADER`].
+
+use crate::crew::Cost;
+use core::fmt::{self, Display};
+use core::str::FromStr;
+
+/// What one allocator took for one workload on some threads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// As the features of this package are called.
+    pub allocator: String,
+    /// As the modules of `workloads` are called.
+    pub workload: String,
+    /// How many ran at once.
+    pub threads: usize,
+    /// CPU time of all threads over all pairs, in ns.
+    pub cpu_ns: f64,
+    /// Wall time over the pairs of one thread, in ns: what that thread waits for a pair.
+    pub wall_ns: f64,
+    /// Allocations with their frees, over all threads.
+    pub pairs: u64,
+    /// The process' so far; zero where the system does not tell.
+    pub peak_rss_kib: u64,
+}
+
+impl Record {
+    /// The names of the columns.
+    pub const HEADER: &str = "allocator\tworkload\tthreads\tcpu_ns\twall_ns\tpairs\tpeak_rss_kib";
+
+    /// The record of a run that had this cost.
+    pub fn of(allocator: &str, workload: &str, threads: usize, cost: &Cost, peak_rss_kib: u64) -> Self {
+        Self {
+            allocator: allocator.to_owned(),
+            workload: workload.to_owned(),
+            threads,
+            cpu_ns: cost.cpu.as_secs_f64() * 1e9 / cost.pairs as f64,
+            wall_ns: cost.wall.as_secs_f64() * 1e9 / cost.each as f64,
+            pairs: cost.pairs,
+            peak_rss_kib,
+        }
+    }
+}
+
+impl Display for Record {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { allocator, workload, threads, cpu_ns, wall_ns, pairs, peak_rss_kib } = self;
+        write!(out, "{allocator}\t{workload}\t{threads}\t{cpu_ns:.3}\t{wall_ns:.3}\t{pairs}\t{peak_rss_kib}")
+    }
+}
+
+/// A line that is no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRecord;
+
+impl Display for NoRecord {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("not a record")
+    }
+}
+
+impl core::error::Error for NoRecord {}
+
+impl FromStr for Record {
+    type Err = NoRecord;
+
+    fn from_str(line: &str) -> Result<Self, NoRecord> {
+        let mut fields = line.trim_end().split('\t');
+        Ok(Self {
+            allocator: next(&mut fields)?,
+            workload: next(&mut fields)?,
+            threads: next(&mut fields)?,
+            cpu_ns: next(&mut fields)?,
+            wall_ns: next(&mut fields)?,
+            pairs: next(&mut fields)?,
+            peak_rss_kib: next(&mut fields)?,
+        })
+    }
+}
+
+fn next<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Result<T, NoRecord> {
+    fields.next().and_then(|field| field.parse().ok()).ok_or(NoRecord)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NoRecord, Record};
+
+    #[test]
+    fn a_record_comes_back_from_its_line() {
+        let record = Record {
+            allocator: "system".to_owned(),
+            workload: "pair".to_owned(),
+            threads: 2,
+            cpu_ns: 7.5,
+            wall_ns: 8.25,
+            pairs: 4_000,
+            peak_rss_kib: 2_048,
+        };
+        assert_eq!(record.to_string().parse(), Ok(record));
+        assert_eq!(Record::HEADER.parse::<Record>(), Err(NoRecord));
+    }
+}

@@ -1,0 +1,123 @@
+//! The loops, one per file.
+
+mod batch;
+mod churn;
+mod empty;
+mod pair;
+mod pair_var;
+mod prodcons;
+mod random;
+mod random_any;
+mod seed;
+
+use crate::crew::{self, Cost};
+use core::num::NonZeroUsize;
+use core::time::Duration;
+
+/// How the threads of a workload begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Warmed up, and from a barrier.
+    Together,
+    /// As they are spawned, without a warm-up; wall time counts from the first spawn to the last join.
+    Cold,
+}
+
+/// A loop of allocations and frees.
+pub trait Workload: Sync {
+    /// How its threads begin.
+    const START: Start = Start::Together;
+
+    /// What one thread keeps from its warm-up to its end.
+    type Hand;
+
+    /// The workload for so many threads.
+    fn new(threads: usize) -> Self;
+
+    /// What thread number `thread` starts with; made on that thread.
+    fn hand(&self, thread: usize) -> Self::Hand;
+
+    /// One thread's part of `pairs` allocations with their frees.
+    fn run(&self, hand: &mut Self::Hand, pairs: u64);
+
+    /// Pairs that `threads` threads do when each runs `each`.
+    fn pairs(&self, threads: usize, each: u64) -> u64 {
+        threads as u64 * each
+    }
+}
+
+/// Which of its two times says more about a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judge {
+    /// CPU time: steady on a shared machine.
+    Cpu,
+    /// Wall time: where threads wait for each other by design.
+    Wall,
+}
+
+/// A workload by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// On the command line and in the tables.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// The time to compare.
+    pub judge: Judge,
+    /// On fewer threads it means nothing.
+    pub least_threads: usize,
+    /// Runs it on so many threads for about so long.
+    pub measure: fn(NonZeroUsize, Duration) -> Cost,
+}
+
+impl Entry {
+    const fn of<W: Workload>(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, judge: Judge::Cpu, least_threads: 1, measure: crew::measure::<W> }
+    }
+
+    const fn in_couples(self) -> Self {
+        Self { judge: Judge::Wall, least_threads: 2, ..self }
+    }
+
+    /// The workload of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().chain([&EMPTY]).find(|entry| entry.name == name)
+    }
+}
+
+/// Every workload that calls the allocator.
+pub static ALL: [Entry; 9] = [
+    Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
+    Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
+    Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
+    Entry::of::<random_any::RandomAny>("random-any", "Any size from 16 B to 32 KiB (log-uniform), allocated and freed"),
+    Entry::of::<batch::Batch<32>>("batch32", "32 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<batch::Batch<1000>>("batch1000", "1,000 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<seed::Seed>(
+        "seed",
+        "The benchmark of frusa itself: `random`, from the spawn of cold threads to their join",
+    ),
+    Entry::of::<prodcons::ProdCons>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
+        .in_couples(),
+    Entry::of::<churn::Churn>("churn", "100,000 live blocks of 16 to 2,047 B, one at random replaced"),
+];
+
+/// `random` without the allocator: what the loop itself costs.
+pub static EMPTY: Entry = Entry::of::<empty::Empty>("empty", "the loop of `random` without an allocator");
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, EMPTY};
+    use core::num::NonZeroUsize;
+    use core::time::Duration;
+
+    #[test]
+    fn every_workload_runs_and_counts_its_pairs() {
+        let two = NonZeroUsize::new(2).unwrap();
+        for entry in ALL.iter().chain([&EMPTY]) {
+            let cost = (entry.measure)(two, Duration::from_millis(1));
+            assert!(cost.pairs >= cost.each, "{}", entry.name);
+            assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
+        }
+    }
+}
