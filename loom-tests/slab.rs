@@ -135,6 +135,28 @@ fn a_chunk_is_handed_over() {
     });
 }
 
+/// Pages of free chunks are given back while chunks are given and taken.
+#[test]
+fn a_free_page_is_nobodys() {
+    explore(|| {
+        let (here, chunks) = World::with(1);
+        let there = Arc::clone(&here);
+        let other = thread::spawn(move || {
+            there.give(&chunks);
+            let again = there.take(1);
+            there.give(&again);
+        });
+        here.slabs.each_free_page(class(), 16, |start, bytes| {
+            for offset in (0..bytes).step_by(16) {
+                // SAFETY: inside the page range.
+                here.source.memory().touch(unsafe { start.add(offset) });
+            }
+        });
+        other.join().unwrap();
+        here.nothing_lost(0);
+    });
+}
+
 /// Two parties give into a full slab: one of them lists it, once.
 #[test]
 fn a_full_slab_is_listed_once() {

@@ -6,7 +6,7 @@ macro_rules! allocator {
     ($($api:ident)::+) => {
         // SAFETY: blocks stay valid until they are freed or the heap is gone, and the heap outlives the reference; all
         // copies of the reference are the same heap.
-        unsafe impl<B: $crate::Backend> $($api)::+::Allocator for &$crate::Bandolier<B> {
+        unsafe impl<B: $crate::backend::Backend> $($api)::+::Allocator for &$crate::heap::Bandolier<B> {
             #[inline]
             fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, $($api)::+::AllocError> {
                 if layout.size() == 0 {
@@ -62,7 +62,8 @@ macro_rules! allocator {
 
 #[cfg(any(feature = "allocator-api2", feature = "nightly"))]
 mod imp {
-    use crate::{Backend, Bandolier};
+    use crate::backend::Backend;
+    use crate::heap::Bandolier;
     use core::alloc::{GlobalAlloc, Layout};
     use core::ptr::NonNull;
 

@@ -201,6 +201,22 @@ impl Arsenal {
         any
     }
 
+    /// Gives the pages back that lie wholly in free chunks of slabs in use; the bytes of them.
+    pub(crate) fn purge_slabs<B: Backend>(&self, backend: &B) -> usize {
+        let (page, mut bytes, mut able) = (backend.granule(), 0, true);
+        for class in SizeClass::all() {
+            self.slabs.each_free_page(class, page, |start, length| {
+                // SAFETY: whole pages of free chunks that are nobody else's meanwhile.
+                able = able && unsafe { backend.purge(start, length) };
+                bytes += if able { length } else { 0 };
+            });
+            if !able {
+                break;
+            }
+        }
+        bytes
+    }
+
     fn units<B: Backend>(bytes: usize) -> u32 {
         bytes.div_ceil(B::UNIT) as u32
     }

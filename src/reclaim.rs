@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!   depot ──spill──▶ slabs ──retire idle──▶ units ──release free──▶ back-end
-//!                                             └────purge dirty────▶ back-end keeps the addresses
+//!               │                             └────purge dirty────▶ back-end keeps the addresses
+//!               └─────────────────────────purge free pages────────▶ the same
 //! ```
+//!
+//! Survivors of a burst keep their slabs, so what lies between them goes back page by page: the party that has popped a
+//! slab off its stack is the only one that can take its free chunks, and may do with them as it likes.
 //!
 //! Every step is a protocol of the layer it works on, so a pass may run beside allocation, beside frees and beside itself.
 //! It takes nothing from anybody that is in use, and never makes an allocation fail: what it holds for a moment, a thread
@@ -29,8 +33,9 @@ pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B) -> Reclaimed
     arsenal.retire_idle(backend);
     let supply = arsenal.supply(backend);
     let released = arsenal.segments.release_free(supply);
-    let purged = arsenal.segments.purge(supply);
-    Reclaimed { released, purged }
+    let units = arsenal.segments.purge(supply);
+    let pages = arsenal.purge_slabs(backend);
+    Reclaimed { released, purged: units + pages }
 }
 
 #[cfg(all(test, loom))]

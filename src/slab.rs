@@ -35,6 +35,7 @@ use crate::sync::{Atomic, Backoff, CachePadded, Ordering, Witness, array, const_
 use crate::treiber::{Index, Links, Stack};
 use core::cell::Cell;
 use core::mem::MaybeUninit;
+use core::ptr::NonNull;
 
 /// Debug builds keep a second bitmap: which chunks the program holds. It finds every double free, at once.
 pub(crate) const CHECKED: bool = cfg!(debug_assertions) && !cfg!(all(test, loom));
@@ -205,6 +206,36 @@ impl Slab {
         // Release: all that the chunks' users did with them comes before the Acquire of the `take` that gets them.
         let before = self.bitmap()[word].fetch_or(bits, Ordering::Release);
         if before & bits == 0 { Ok(()) } else { Err(NotTaken(first)) }
+    }
+
+    /// Calls `each` with every stretch of free chunks, as the number of the first and how many; the holder's right.
+    fn each_free(&self, mut each: impl FnMut(usize, usize)) {
+        let bits = WORD_BITS as usize;
+        let mut stretch = 0..0;
+        for (place, word) in self.bitmap().iter().enumerate() {
+            // Acquire: the chunks' last use, by the Release of their `set_word`. Only the holder clears bits.
+            let mut free = word.load(Ordering::Acquire);
+            let mut at = place * bits;
+            while at < (place + 1) * bits {
+                let ones = (free.trailing_ones() as usize).min((place + 1) * bits - at);
+                if stretch.end != at || stretch.is_empty() {
+                    stretch = at..at;
+                }
+                stretch.end += ones;
+                at += ones;
+                free = free.checked_shr(ones as u32).unwrap_or(0);
+                let zeros = (free.trailing_zeros() as usize).min((place + 1) * bits - at);
+                if zeros > 0 && !stretch.is_empty() {
+                    each(stretch.start, stretch.len());
+                    stretch = 0..0;
+                }
+                at += zeros;
+                free = free.checked_shr(zeros as u32).unwrap_or(0);
+            }
+        }
+        if !stretch.is_empty() {
+            each(stretch.start, stretch.len());
+        }
     }
 
     /// Takes up to `chunks.len()` chunks, lowest address first; the holder's right.
@@ -485,6 +516,29 @@ impl Slabs {
         }
     }
 
+    /// Calls `each` with the start and length of every stretch of whole pages of `page` bytes that lie in free chunks of
+    /// listed slabs of `class`. Nobody else has them while `each` runs.
+    pub(crate) fn each_free_page(&self, class: SizeClass, page: usize, mut each: impl FnMut(NonNull<u8>, usize)) {
+        for stack in &self.class(class).stacks {
+            for id in stack.pop_all(self) {
+                let held = Held { id: SlabId(id) };
+                let slab = self.slab(held.id);
+                slab.witness.touch();
+                if let Some(shape) = slab.shape() {
+                    slab.each_free(|first, count| {
+                        let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
+                        let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
+                        if start < end {
+                            // SAFETY: inside the slab's run, which begins at a page.
+                            each(unsafe { shape.run.start.add(start) }, end - start);
+                        }
+                    });
+                }
+                self.settle(held, 0);
+            }
+        }
+    }
+
     /// The class of the chunks of a slab that has live ones.
     pub(crate) fn class_of(&self, id: SlabId) -> Option<SizeClass> {
         self.slab(id).shape().map(|shape| shape.class)
@@ -539,6 +593,7 @@ impl Held {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[test]
     fn inverses_divide_exactly() {
@@ -550,6 +605,30 @@ mod tests {
                     assert_eq!((near as u64 * inverse >> 40) as usize, near / class.bytes());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn free_stretches_are_those_of_the_naive_search() {
+        let slab = Narrow::new(Index::MIN);
+        let slab: &Slab = &slab;
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for round in 0..200 {
+            for word in slab.bitmap() {
+                random = random.rotate_left(9).wrapping_mul(0x2545_f491_4f6c_dd1d);
+                word.store([random, 0, u64::MAX, random | random >> 7][round % 4], Ordering::Relaxed);
+            }
+            let is_free = |n: usize| slab.bitmap()[n / 64].load(Ordering::Relaxed) >> (n % 64) & 1 == 1;
+            let mut naive = Vec::new();
+            for n in (0..NARROW_WORDS * 64).filter(|&n| is_free(n)) {
+                match naive.last_mut() {
+                    Some((first, count)) if *first + *count == n => *count += 1,
+                    _ => naive.push((n, 1)),
+                }
+            }
+            let mut found = Vec::new();
+            slab.each_free(|first, count| found.push((first, count)));
+            assert_eq!(found, naive);
         }
     }
 

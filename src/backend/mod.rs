@@ -116,6 +116,11 @@ pub unsafe trait Backend: Sync {
     /// [`remap`](Self::remap) of this back-end with this `layout`, and nothing uses it any more.
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout);
 
+    /// Bytes of the pieces that [`purge`](Self::purge) works on: a power of two, at most [`UNIT`](Self::UNIT).
+    fn granule(&self) -> usize {
+        Self::UNIT
+    }
+
     /// Gives the physical memory under a range back, keeping its addresses.
     ///
     /// Returns whether it did; the range then reads as zero. Otherwise its contents are unspecified.
@@ -123,7 +128,7 @@ pub unsafe trait Backend: Sync {
     /// # Safety
     ///
     /// The range lies in one acquired block, nothing uses its contents any more, and its start and `bytes` are
-    /// multiples of [`UNIT`](Self::UNIT).
+    /// multiples of [`granule`](Self::granule).
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
         let _ = (start, bytes);
         false

@@ -42,8 +42,12 @@ unsafe impl Backend for Os {
         }
     }
 
+    fn granule(&self) -> usize {
+        imp::page_size().min(Self::UNIT)
+    }
+
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        // SAFETY: the range is ours and its contents are not wanted, by this method's contract; units are whole pages
+        // SAFETY: the range is ours and its contents are not wanted, by this method's contract; it is whole pages
         // wherever pages have at most 64 KiB.
         bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
     }

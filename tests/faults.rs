@@ -1,0 +1,295 @@
+//! The back-end says no at exactly the n-th call, for every n: allocation returns null, and nothing is lost.
+
+mod common;
+
+use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os};
+use common::{Account, Block, Metered, Refuse, layout, scaled, shared, threaded};
+use core::alloc::GlobalAlloc;
+use std::alloc::System;
+
+type Heap<B> = Bandolier<Metered<B>>;
+
+/// What a scenario holds, and whether it is to get all it asks for.
+struct Hands<'a, B: Backend> {
+    heap: &'a Heap<B>,
+    held: Vec<Block>,
+    must: bool,
+    stamps: u64,
+    nulls: usize,
+}
+
+impl<'a, B: Backend> Hands<'a, B> {
+    fn new(heap: &'a Heap<B>, must: bool) -> Self {
+        Self { heap, held: Vec::new(), must, stamps: 0, nulls: 0 }
+    }
+
+    fn keep(&mut self, block: Option<Block>) {
+        assert!(!self.must || block.is_some(), "no memory, although the back-end has some");
+        self.nulls += usize::from(block.is_none());
+        self.held.extend(block);
+    }
+
+    fn alloc(&mut self, size: usize, align: usize) {
+        self.stamps += 1;
+        self.keep(Block::new(self.heap, layout(size, align), self.stamps));
+    }
+
+    fn zeroed(&mut self, size: usize, align: usize) {
+        self.stamps += 1;
+        self.keep(Block::zeroed(self.heap, layout(size, align), self.stamps));
+    }
+
+    fn resize_last(&mut self, size: usize) {
+        let Some(block) = self.held.pop() else { return };
+        let resized = block.resize(self.heap, size);
+        assert!(!self.must || resized.is_ok(), "no memory, although the back-end has some");
+        self.nulls += usize::from(resized.is_err());
+        let (Ok(block) | Err(block)) = resized;
+        self.held.push(block);
+    }
+
+    fn free_every(&mut self, step: usize) {
+        let mut number = 0;
+        let heap = self.heap;
+        self.held
+            .extract_if(.., |_| {
+                number += 1;
+                number % step == 0
+            })
+            .for_each(|block| block.free(heap));
+    }
+
+    fn free_all(mut self) {
+        self.free_every(1);
+    }
+}
+
+type Scenario<B> = fn(&mut Hands<'_, B>);
+
+fn scenarios<B: Backend>() -> [(&'static str, Scenario<B>); 9] {
+    [
+        ("first chunk", |hands| hands.alloc(10, 1)),
+        ("first zeroed chunk", |hands| hands.zeroed(100, 64)),
+        ("first run", |hands| hands.alloc(100_000, 1)),
+        ("first zeroed run", |hands| hands.zeroed(100_000, 4096)),
+        ("first large block", |hands| hands.alloc(5 << 20, 1)),
+        ("large blocks, moved", |hands| {
+            hands.zeroed(5 << 20, 1);
+            hands.resize_last(9 << 20);
+            hands.alloc(100, 256 << 10);
+            hands.resize_last(12 << 20);
+            hands.resize_last(50_000);
+            hands.resize_last(50);
+        }),
+        ("many chunks of one class", |hands| {
+            for _ in 0..scaled(6_000, 3_000, 200) {
+                hands.alloc(64, 8);
+            }
+            hands.free_every(2);
+            for _ in 0..scaled(6_000, 3_000, 200) {
+                hands.zeroed(64, 8);
+            }
+            hands.free_every(3);
+        }),
+        ("every class, reallocated", |hands| {
+            for log in 4..=15 {
+                for size in [1 << log, (1 << log) + (1 << (log - 2)), (1 << log) + (1 << (log - 1))] {
+                    hands.alloc(size, 1);
+                    hands.alloc(size, 16);
+                    hands.resize_last(size * 2);
+                    hands.resize_last(size / 2);
+                }
+            }
+            hands.free_every(2);
+            for _ in 0..30 {
+                hands.alloc(32 << 10, 4096);
+            }
+        }),
+        ("runs, grown and cut", |hands| {
+            for units in 1..12 {
+                hands.alloc(units * 65_536, 4096);
+                hands.resize_last((units + 3) * 65_536);
+                hands.resize_last(units * 65_536 + 1);
+                hands.zeroed(units * 40_000, 1);
+            }
+            hands.free_every(2);
+            hands.resize_last(30 * 65_536);
+            hands.resize_last(5 << 20);
+            hands.resize_last(100_000);
+            hands.resize_last(100);
+        }),
+    ]
+}
+
+/// One run of a scenario with a back-end that refuses by `rule`, and all that must hold afterwards.
+fn run<B: Backend>((heap, account): (Heap<B>, impl AsRef<Account>), scenario: Scenario<B>, rule: Refuse) -> usize {
+    let account = account.as_ref();
+    account.set(rule);
+    let mut hands = Hands::new(&heap, rule == Refuse::Never);
+    scenario(&mut hands);
+    let calls = account.calls();
+    // Frees are done while the rule stands: they never need what they cannot have.
+    let live = hands.held.len() / 2;
+    hands.held.drain(live..).for_each(|block| block.free(&heap));
+    account.set(Refuse::Never);
+    hands.held.iter().for_each(Block::check);
+    let mut again = Hands::new(&heap, true);
+    scenario(&mut again);
+    hands.free_all();
+    again.free_all();
+    assert_eq!(heap.stats().in_use, 0);
+    let _ = heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.from_backend, stats.cached), (stats.metadata, 0));
+    assert_eq!(stats.from_backend, account.outstanding());
+    drop(heap);
+    assert_eq!(account.outstanding(), 0);
+    calls
+}
+
+/// Every scenario, with each of its calls refused in turn, alone and with all that follow.
+fn refuse_each<B: Backend, A: AsRef<Account>>(make: impl Fn() -> (Heap<B>, A)) {
+    for (name, scenario) in scenarios::<B>() {
+        let calls = run(make(), scenario, Refuse::Never);
+        assert!(calls >= 3, "{name}: {calls} calls");
+        // A refusal makes a scenario take other ways, so it may come to make more calls; hence not `1..=calls`.
+        let mut n = 1;
+        while run(make(), scenario, Refuse::Nth(n)) >= n as usize {
+            run(make(), scenario, Refuse::From(n));
+            n += 1;
+            assert!(n < 2_000, "{name} makes more calls each time");
+        }
+        assert!(n as usize > calls / 2, "{name}: {n} of {calls}");
+    }
+}
+
+#[test]
+fn each_call_to_another_allocator_refused() {
+    refuse_each(|| shared(FromGlobal::new(&System)));
+}
+
+#[test]
+fn each_call_refused_with_thread_caches() {
+    refuse_each(|| threaded(FromGlobal::new(&System)));
+}
+
+#[test]
+fn each_call_to_the_system_refused() {
+    refuse_each(|| threaded(Os));
+}
+
+/// The very first call is refused: the heap itself cannot be made.
+#[test]
+fn a_heap_that_cannot_be_made_says_null_until_it_can() {
+    let (heap, account) = threaded(Os);
+    account.set(Refuse::Always);
+    for (size, align) in [(1, 1), (100_000, 1), (5 << 20, 1), (1, 1 << 20)] {
+        assert!(Block::new(&heap, layout(size, align), 0).is_none());
+        assert!(Block::zeroed(&heap, layout(size, align), 0).is_none());
+    }
+    assert_eq!(heap.reclaim(), Default::default());
+    heap.flush_thread();
+    assert_eq!(heap.stats(), Default::default());
+    account.set(Refuse::Never);
+    Block::new(&heap, layout(1, 1), 0).unwrap().free(&heap);
+    drop(heap);
+    assert_eq!(account.outstanding(), 0);
+}
+
+/// Frees need memory for nothing, not even with every magazine full and no record to be had for another.
+#[test]
+fn frees_go_on_without_any_memory() {
+    for (heap, account) in [threaded(Os), shared(Os)] {
+        let mut held = Vec::new();
+        for number in 0..scaled(40_000, 10_000, 100) {
+            let size = [16, 24, 200, 1024, 9000, 30_000, 70_000][number % if number < 2000 { 7 } else { 3 }];
+            held.push(Block::new(&heap, layout(size, 8), number as u64).unwrap());
+        }
+        account.set(Refuse::Always);
+        held.into_iter().for_each(|block| block.free(&heap));
+        assert_eq!(heap.stats().in_use, 0);
+        let _ = heap.reclaim();
+        assert_eq!(heap.stats().from_backend, heap.stats().metadata);
+        drop(heap);
+        assert_eq!(account.outstanding(), 0);
+    }
+}
+
+/// A failed reallocation leaves the block as it was, whatever kinds it would have moved between.
+#[test]
+fn a_failed_reallocation_keeps_the_block() {
+    let (heap, account) = shared(FromGlobal::new(&System));
+    for (old, new) in [(10, 10_000), (10, 100_000), (10, 5 << 20), (100_000, 400_000), (100_000, 5 << 20), (5 << 20, 9 << 20)]
+    {
+        let block = Block::new(&heap, layout(old, 8), 1).unwrap();
+        let _ = heap.reclaim();
+        account.set(Refuse::Always);
+        // What the heap has left, in free units and magazines, may serve; nothing else can.
+        let mut fill = Vec::new();
+        while let Some(more) = Block::new(&heap, layout(new, 8), 2) {
+            fill.push(more);
+        }
+        let block = block.resize(&heap, new).unwrap_err();
+        account.set(Refuse::Never);
+        fill.into_iter().for_each(|more| more.free(&heap));
+        block.resize(&heap, new).unwrap().free(&heap);
+    }
+}
+
+// ---- arenas that run full ------------------------------------------------------------------------------------------
+
+/// Fills the heap with blocks of `size`; how many fitted.
+fn fill<B: Backend>(heap: &Bandolier<B>, size: usize) -> Vec<Block> {
+    let mut held = Vec::new();
+    while let Some(block) = Block::new(heap, layout(size, 8), held.len() as u64) {
+        held.push(block);
+    }
+    // SAFETY: the size is not zero.
+    assert!(unsafe { heap.alloc(layout(size, 8)) }.is_null(), "full, and yet not");
+    held
+}
+
+/// Fills an arena with one size after the other, `bytes` of each at least, freeing all in between.
+fn exhaust<B: Backend>(heap: &Bandolier<B>, bytes: usize) {
+    for _ in 0..2 {
+        for size in [64, 16, 1000, 5_000, 20_000, 100_000, 64, 2_000] {
+            if bytes < size * 2 {
+                continue;
+            }
+            let held = fill(heap, size);
+            let got = held.len() * size;
+            assert!(got >= bytes, "{got} bytes in blocks of {size}, not {bytes}: {heap:?}");
+            let (keep, free): (Vec<_>, Vec<_>) = held.into_iter().partition(|block| block.start().addr().get() >> 6 & 1 == 0);
+            let freed = free.len();
+            free.into_iter().for_each(|block| block.free(heap));
+            let again = fill(heap, size);
+            assert!(again.len() >= freed, "{} blocks of {size} after {freed} were freed", again.len());
+            again.into_iter().chain(keep).for_each(|block| block.free(heap));
+            assert_eq!(heap.stats().in_use, 0);
+        }
+    }
+}
+
+macro_rules! arenas {
+    ($($name:ident: $bytes:expr, at least $least:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            static SHARED: Arena<{ $bytes }> = Arena::new();
+            static THREADED: Arena<{ $bytes }> = Arena::new();
+            exhaust(&Bandolier::with_backend(&SHARED).without_thread_caches(), $least);
+            exhaust(&Bandolier::with_backend(&THREADED), $least);
+            // The heaps are dropped, so both arenas are empty again.
+            for arena in [&SHARED, &THREADED] {
+                let all = arena.acquire(layout($bytes - 2 * 4096, 4096));
+                assert!(all.is_some(), "the arena is not empty");
+            }
+        }
+    )*};
+}
+
+arenas! {
+    an_arena_of_64_kib_runs_full_and_works_again: 64 << 10, at least 4 << 10;
+    an_arena_of_256_kib_runs_full_and_works_again: 256 << 10, at least 128 << 10;
+    an_arena_of_1_mib_runs_full_and_works_again: 1 << 20, at least 640 << 10;
+    an_arena_of_8_mib_runs_full_and_works_again: 8 << 20, at least 6 << 20;
+}
