@@ -120,7 +120,7 @@ fn every_layout<B: Backend>(heap: &Bandolier<B>, most: usize, most_aligned: usiz
         for size in sizes(most) {
             stamp += 1;
             let block = Block::new(heap, layout(size, 1 << log), stamp).unwrap_or_else(|| panic!("{size} at {log}"));
-            bytes += rounded::<B>(block.layout());
+            bytes += rounded::<B>(block.layout()).max(1 << log);
             held.push(block);
             if bytes > most || held.len() > 500 {
                 bytes = 0;

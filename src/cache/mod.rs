@@ -12,6 +12,8 @@
 //! - After a trade `previous` is wholly full, wholly empty, or no magazine (but for magazines that other threads left
 //!   behind half full), so at least one magazine's worth of operations lies between two trades.
 
+#[cfg(all(feature = "std", not(all(test, loom))))]
+mod cpu;
 #[cfg(feature = "std")]
 pub(crate) mod thread;
 

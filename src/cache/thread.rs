@@ -186,6 +186,7 @@ impl ThreadCache {
 #[cfg(not(all(test, loom)))]
 mod local {
     use super::ThreadCache;
+    use crate::cache::cpu;
 
     /// Its destructor is the exit hook.
     struct Hook;
@@ -204,7 +205,8 @@ mod local {
     /// Works on the calling thread's cache.
     #[inline(always)]
     pub(crate) fn with<R>(work: impl FnOnce(&ThreadCache) -> R) -> R {
-        CACHE.with(work)
+        // SAFETY: it is the same reference.
+        CACHE.with(|cache| work(unsafe { &*cpu::in_register(cache) }))
     }
 
     /// Sets the exit hook of the calling thread, unless it has run already.

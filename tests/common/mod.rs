@@ -3,10 +3,11 @@
 
 #![allow(dead_code, reason = "every test binary uses some of it")]
 
-use bandolier::{Backend, Bandolier, SizeClass};
+use bandolier::{Backend, Bandolier, FromGlobal, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::alloc::System;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -229,6 +230,8 @@ pub(crate) enum Refuse {
     From(u32),
     /// One call in so many, by dice.
     OneIn(u32),
+    /// What would bring the bytes outstanding above so many pages of 4 KiB.
+    Above(u32),
 }
 
 impl Refuse {
@@ -239,6 +242,7 @@ impl Refuse {
             Self::Nth(n) => (2, n),
             Self::From(n) => (3, n),
             Self::OneIn(n) => (4, n),
+            Self::Above(pages) => (5, pages),
         };
         kind << 32 | u64::from(n)
     }
@@ -250,7 +254,8 @@ impl Refuse {
             1 => Self::Always,
             2 => Self::Nth(n),
             3 => Self::From(n),
-            _ => Self::OneIn(n),
+            4 => Self::OneIn(n),
+            _ => Self::Above(n),
         }
     }
 }
@@ -291,7 +296,7 @@ impl Account {
     }
 
     /// Whether this call is refused.
-    fn refuses(&self) -> bool {
+    fn refuses(&self, layout: Layout) -> bool {
         let call = self.calls.fetch_add(1, Relaxed) + 1;
         let refused = match Refuse::from_bits(self.rule.load(Relaxed)) {
             Refuse::Never => false,
@@ -299,6 +304,7 @@ impl Account {
             Refuse::Nth(n) => call == n as usize,
             Refuse::From(n) => call >= n as usize,
             Refuse::OneIn(n) => mixed(call as u64) % u64::from(n) == 0,
+            Refuse::Above(pages) => self.outstanding() + layout.size() > pages as usize * 4096,
         };
         self.refused.fetch_add(usize::from(refused), Relaxed);
         refused
@@ -357,7 +363,7 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
-        if self.account.refuses() {
+        if self.account.refuses(layout) {
             return None;
         }
         let block = self.inner.acquire(layout)?;
@@ -370,7 +376,7 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     fn acquire_zeroed(&self, layout: Layout) -> Option<NonNull<u8>> {
-        if self.account.refuses() {
+        if self.account.refuses(layout) {
             return None;
         }
         let block = self.inner.acquire_zeroed(layout)?;
@@ -390,7 +396,7 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     unsafe fn remap(&self, block: NonNull<u8>, old: Layout, bytes: usize) -> Option<NonNull<u8>> {
-        if self.account.refuses() {
+        if self.account.refuses(layout(bytes, old.align())) {
             return None;
         }
         // Off the books first: another thread may be handed the same address before this returns.
@@ -402,6 +408,25 @@ unsafe impl<B: Backend> Backend for Metered<B> {
             None => self.account.book(block, old),
         }
         moved
+    }
+}
+
+/// Another allocator's memory in the units and segments of a very small arena.
+#[derive(Debug)]
+pub(crate) struct Pages(pub(crate) FromGlobal<System>);
+
+// SAFETY: the inner back-end's promises; the two sizes are as the trait wants them.
+unsafe impl Backend for Pages {
+    const UNIT: usize = 4096;
+    const SEGMENT: usize = 16 * 4096;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.0.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.release(block, layout) }
     }
 }
 
