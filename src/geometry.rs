@@ -31,7 +31,7 @@ sized! {
     /// Bytes of chunks up to which contention may grow a magazine.
     MAGAZINE_BYTES_GROWN: usize = 64 << 10, tiny 64 << 10;
     /// Bytes of chunks of one class that the depot keeps; what comes beyond goes back to the slabs.
-    DEPOT_BYTES: usize = 4 << 20, tiny 128;
+    DEPOT_BYTES: usize = 1 << 20, tiny 128;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;
     /// Size classes.
