@@ -4,7 +4,6 @@ use super::{PAGE, PageMap};
 use crate::loom_support::explore;
 use crate::sync::{Atomic, Witness};
 use core::alloc::Layout;
-use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -42,18 +41,11 @@ impl World {
 /// Two threads take and give runs that overlap.
 #[test]
 fn a_page_has_one_owner() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            if let Some(first) = there.take(3) {
-                there.give(first, 3);
-            }
-        });
-        if let Some(first) = here.take(2) {
-            here.give(first, 2);
-        }
-        other.join().unwrap();
+        let work =
+            |count| move |world: &World| world.take(count).into_iter().for_each(|first| world.give(first, count));
+        side.race(&here, work(3), work(2));
         let all: Vec<_> = (0..4).map(|_| here.take(1).expect("a page is lost")).collect();
         assert_eq!(all, [62, 63, 64, 65]);
     });
@@ -62,12 +54,10 @@ fn a_page_has_one_owner() {
 /// A taker that is refused in the second word gives the first one's pages back.
 #[test]
 fn a_refused_run_is_given_back() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.take(1).map(|first| there.give(first, 1)));
-        let run = here.take(4);
-        other.join().unwrap();
+        let one = |world: &World| world.take(1).into_iter().for_each(|first| world.give(first, 1));
+        let ((), run) = side.race(&here, one, |world| world.take(4));
         if let Some(first) = run {
             here.give(first, 4);
         }

@@ -5,7 +5,6 @@ use crate::loom_support::{Source, explore};
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::sync::Witness;
-use loom::thread;
 use std::sync::Arc;
 
 struct World {
@@ -55,15 +54,14 @@ impl World {
 /// One thread gives a full and a half full magazine, the other takes what is there.
 #[test]
 fn a_magazine_is_handed_over_with_its_rounds() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.depot.give(class(), there.load(1, 2));
-            there.depot.give(class(), there.load(3, 3));
-        });
-        let mut rounds = here.depot.take(class()).map_or(0, |top| here.unload(top));
-        other.join().unwrap();
+        let give = |world: &World| {
+            world.depot.give(class(), world.load(1, 2));
+            world.depot.give(class(), world.load(3, 3));
+        };
+        let take = |world: &World| world.depot.take(class()).map_or(0, |top| world.unload(top));
+        let ((), mut rounds) = side.race(&here, give, take);
         for top in here.depot.take_all(class()) {
             rounds += here.unload(top);
         }
@@ -75,16 +73,16 @@ fn a_magazine_is_handed_over_with_its_rounds() {
 /// Two threads trade: each gives a full magazine and takes one, perhaps the other's.
 #[test]
 fn a_trade_has_two_sides() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let trade = |world: &World, n: usize| {
-            world.depot.give(class(), world.load(n, n + 1));
-            world.depot.take(class()).map_or(0, |top| world.unload(top))
+        let trade = |n: usize| {
+            move |world: &World| {
+                world.depot.give(class(), world.load(n, n + 1));
+                world.depot.take(class()).map_or(0, |top| world.unload(top))
+            }
         };
-        let other = thread::spawn(move || trade(&there, 1));
-        let mine = trade(&here, 3);
-        assert_eq!(mine + other.join().unwrap(), 4);
+        let (one, other) = side.race(&here, trade(1), trade(3));
+        assert_eq!(one + other, 4);
         assert_eq!(here.depot.bytes_in_use(), 0);
     });
 }

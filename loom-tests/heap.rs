@@ -4,7 +4,6 @@ use super::Bandolier;
 use crate::loom_support::{Memory, Shared, explore};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
-use loom::thread;
 use std::sync::Arc;
 
 struct World {
@@ -43,12 +42,9 @@ impl World {
 /// Two threads make the heap at once, and work with it.
 #[test]
 fn the_heap_is_made_once() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.heap.stats().in_use);
-        let block = here.alloc(16);
-        other.join().unwrap();
+        let (_, block) = side.race(&here, |world| world.heap.made().is_some(), |world| world.alloc(16));
         here.free(block, 16);
         here.nothing_lost();
     });
@@ -57,12 +53,10 @@ fn the_heap_is_made_once() {
 /// Two threads make the heap at once.
 #[test]
 fn two_threads_make_the_heap() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || assert!(there.heap.heap().is_some()));
-        assert!(here.heap.heap().is_some());
-        other.join().unwrap();
+        let make = |world: &World| assert!(world.heap.heap().is_some());
+        side.race(&here, make, make);
         assert_eq!(here.memory.0.metadata_blocks(), 1);
     });
 }
@@ -70,16 +64,14 @@ fn two_threads_make_the_heap() {
 /// A block is allocated by one thread and freed by another, which reclaims.
 #[test]
 fn a_block_is_freed_elsewhere() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         let block = here.alloc(16);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.free(block, 16);
-            let _ = there.heap.reclaim();
-        });
-        let mine = here.alloc(16);
-        other.join().unwrap();
+        let free = move |world: &World| {
+            world.free(block, 16);
+            let _ = world.heap.reclaim();
+        };
+        let ((), mine) = side.race(&here, free, |world| world.alloc(16));
         here.free(mine, 16);
         here.nothing_lost();
     });
@@ -88,16 +80,14 @@ fn a_block_is_freed_elsewhere() {
 /// Runs of units and chunks share segments.
 #[test]
 fn runs_and_chunks_share_segments() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         let run = here.alloc(5000);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            let block = there.alloc(32);
-            there.free(block, 32);
-        });
-        here.free(run, 5000);
-        other.join().unwrap();
+        let work = |world: &World| {
+            let block = world.alloc(32);
+            world.free(block, 32);
+        };
+        side.race(&here, work, move |world| world.free(run, 5000));
         here.nothing_lost();
     });
 }

@@ -4,7 +4,6 @@ use super::Map;
 use crate::backend::Backend;
 use crate::loom_support::{Source, UNIT, explore};
 use core::ptr::NonNull;
-use loom::thread;
 use std::sync::Arc;
 
 struct World {
@@ -38,15 +37,14 @@ impl World {
 /// Somebody looks an address up that is nobody's, while its nodes are being made.
 #[test]
 fn a_node_is_whole_when_it_is_seen() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.cover(0, 2);
-            there.set(1, 7);
-        });
-        assert!([0, 7].contains(&here.get(1)));
-        other.join().unwrap();
+        let make = |world: &World| {
+            world.cover(0, 2);
+            world.set(1, 7);
+        };
+        let ((), seen) = side.race(&here, make, |world| world.get(1));
+        assert!([0, 7].contains(&seen));
         assert_eq!((here.get(0), here.get(1)), (0, 7));
     });
 }
@@ -54,16 +52,15 @@ fn a_node_is_whole_when_it_is_seen() {
 /// Two threads make the same nodes at once, for segments next to each other.
 #[test]
 fn two_threads_share_the_nodes_they_make() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.cover(0, 1);
-            there.set(0, 5);
-        });
-        here.cover(1, 1);
-        here.set(1, 6);
-        other.join().unwrap();
+        let make = |unit, value| {
+            move |world: &World| {
+                world.cover(unit, 1);
+                world.set(unit, value);
+            }
+        };
+        side.race(&here, make(0, 5), make(1, 6));
         assert_eq!((here.get(0), here.get(1)), (5, 6));
         assert_eq!(here.source.memory().metadata_blocks(), 2);
     });
@@ -72,7 +69,7 @@ fn two_threads_share_the_nodes_they_make() {
 /// An address outside of the back-end's range is nobody's, and cannot be covered.
 #[test]
 fn addresses_out_of_range_are_refused() {
-    explore(|| {
+    explore(|_| {
         let world = World::new();
         let beyond = world.unit(16);
         assert!(matches!(world.map.cover(world.source.supply(), beyond, 1), Some(Err(_))));

@@ -4,7 +4,6 @@ use super::{Pool, Record};
 use crate::loom_support::{Source, explore};
 use crate::sync::{Atomic, Witness};
 use crate::treiber::Index;
-use loom::thread;
 use std::sync::Arc;
 
 struct Watched {
@@ -56,13 +55,10 @@ impl World {
 /// Two threads grow the pool at once, the second one into the first one's block.
 #[test]
 fn growth_hands_out_each_index_once() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         let first = here.take();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.take());
-        let mine = here.take();
-        let theirs = other.join().unwrap();
+        let (mine, theirs) = side.race(&here, World::take, World::take);
         assert!(first != mine && mine != theirs && first != theirs);
         assert_eq!(here.source.memory().metadata_blocks(), 2);
     });
@@ -71,13 +67,10 @@ fn growth_hands_out_each_index_once() {
 /// A record that comes back is handed out again, and its last owner's writes are seen.
 #[test]
 fn a_record_that_comes_back_has_one_owner() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
         let first = here.take();
-        let other = thread::spawn(move || there.take());
-        here.give(first);
-        let theirs = other.join().unwrap();
+        let (theirs, ()) = side.race(&here, World::take, move |world| world.give(first));
         let mine = here.take();
         assert_ne!(mine, theirs);
         assert!(here.source.memory().metadata_blocks() <= 2);
@@ -87,7 +80,7 @@ fn a_record_that_comes_back_has_one_owner() {
 /// When there is no memory the pool says so, and nothing is lost.
 #[test]
 fn growth_that_fails_takes_no_index() {
-    explore(|| {
+    explore(|_| {
         let memory = crate::loom_support::Memory::limited(1);
         let drawn = crate::supply::Drawn::new();
         let pool = Pool::<Watched>::new();

@@ -6,7 +6,6 @@ use crate::cache::Pair;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
-use loom::thread;
 use std::sync::Arc;
 
 struct World {
@@ -48,17 +47,15 @@ impl World {
 /// A chunk is freed and another allocated while the slabs they lie in are reclaimed.
 #[test]
 fn beside_frees_and_allocations() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         let first = here.take();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.give(first);
-            let again = there.take();
-            there.give(again);
-        });
-        here.reclaim();
-        other.join().unwrap();
+        let work = move |world: &World| {
+            world.give(first);
+            let again = world.take();
+            world.give(again);
+        };
+        side.race(&here, work, World::reclaim);
         here.nothing_lost();
     });
 }
@@ -66,18 +63,16 @@ fn beside_frees_and_allocations() {
 /// A magazine is handed in at the depot while the depot is drained.
 #[test]
 fn beside_trades() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
+        let work = |world: &World| {
             let mut pair = Pair { loaded: Top::NONE, previous: Top::NONE };
-            let chunk = pair.alloc(&there.arsenal, &there.memory, class()).expect("there is memory");
-            there.memory.0.touch(chunk);
+            let chunk = pair.alloc(&world.arsenal, &world.memory, class()).expect("there is memory");
+            world.memory.0.touch(chunk);
             assert!(pair.push(chunk));
-            pair.hand_in(&there.arsenal, class());
-        });
-        here.reclaim();
-        other.join().unwrap();
+            pair.hand_in(&world.arsenal, class());
+        };
+        side.race(&here, work, World::reclaim);
         here.nothing_lost();
     });
 }
@@ -85,14 +80,11 @@ fn beside_trades() {
 /// Two passes at once, over something to reclaim.
 #[test]
 fn beside_itself() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         let chunk = here.take();
         here.give(chunk);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.reclaim());
-        here.reclaim();
-        other.join().unwrap();
+        side.race(&here, World::reclaim, World::reclaim);
         here.nothing_lost();
     });
 }

@@ -3,7 +3,6 @@
 use super::{Run, Segments};
 use crate::loom_support::{Shared, Source, explore};
 use crate::map::Map;
-use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -61,19 +60,22 @@ impl World {
     }
 }
 
+fn claim_and_free(world: &World) {
+    if let Some(run) = world.claim(1) {
+        world.free(run);
+    }
+}
+
 /// Two threads claim, use and free units of one segment.
 #[test]
 fn a_unit_has_one_owner() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(2);
-        let there = Arc::clone(&here);
         let work = |world: &World| {
             let run = world.claim(1).expect("there are two units");
             world.free(run);
         };
-        let other = thread::spawn(move || work(&there));
-        work(&here);
-        other.join().unwrap();
+        side.race(&here, work, work);
         here.nothing_lost(2);
     });
 }
@@ -81,13 +83,10 @@ fn a_unit_has_one_owner() {
 /// A unit goes from one owner to the next.
 #[test]
 fn a_unit_is_handed_over() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(1);
         let run = here.claim(1).unwrap();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.free(run));
-        let again = here.claim(1);
-        other.join().unwrap();
+        let ((), again) = side.race(&here, move |world| world.free(run), |world| world.claim(1));
         again.into_iter().for_each(|run| here.free(run));
         here.nothing_lost(1);
     });
@@ -96,14 +95,11 @@ fn a_unit_is_handed_over() {
 /// One thread frees the only unit while the other finds none and takes the hint back.
 #[test]
 fn a_free_unit_is_never_hidden() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(2);
         let (first, second) = (here.claim(1).unwrap(), here.claim(1).unwrap());
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.free(first));
-        let held = here.claim(1);
-        let held = held.or_else(|| here.claim(1));
-        other.join().unwrap();
+        let look_twice = |world: &World| world.claim(1).or_else(|| world.claim(1));
+        let ((), held) = side.race(&here, move |world| world.free(first), look_twice);
         held.into_iter().for_each(|run| here.free(run));
         here.free(second);
         here.nothing_lost(2);
@@ -113,14 +109,17 @@ fn a_free_unit_is_never_hidden() {
 /// Two units are freed by two threads while a third run of two is looked for.
 #[test]
 fn a_run_made_of_two_frees_is_never_hidden() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(2);
         let (first, second) = (here.claim(1).unwrap(), here.claim(1).unwrap());
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.free(first));
-        here.free(second);
-        let pair = here.claim(2);
-        other.join().unwrap();
+        let ((), pair) = side.race(
+            &here,
+            move |world| world.free(first),
+            move |world| {
+                world.free(second);
+                world.claim(2)
+            },
+        );
         pair.into_iter().for_each(|run| here.free(run));
         let pair = here.claim(2).expect("the run is hidden");
         here.free(pair);
@@ -131,30 +130,33 @@ fn a_run_made_of_two_frees_is_never_hidden() {
 /// A fresh segment is seen with its base by whoever claims from it.
 #[test]
 fn a_segment_is_whole_when_it_is_seen() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.install(1));
-        let run = here.claim(1);
-        other.join().unwrap();
+        let ((), run) = side.race(&here, |world| world.install(1), |world| world.claim(1));
         run.into_iter().for_each(|run| here.free(run));
         here.nothing_lost(1);
+    });
+}
+
+/// As above, in a group that is there already.
+#[test]
+fn a_segment_in_an_old_group_is_whole_when_it_is_seen() {
+    explore(|side| {
+        let here = World::with(1);
+        let first = here.claim(1).unwrap();
+        let ((), run) = side.race(&here, |world| world.install(1), |world| world.claim(1));
+        run.into_iter().for_each(|run| here.free(run));
+        here.free(first);
+        here.nothing_lost(2);
     });
 }
 
 /// A segment is released only when nobody has a unit of it, and its slot serves again.
 #[test]
 fn release_takes_no_unit_in_use() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(1);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            if let Some(run) = there.claim(1) {
-                there.free(run);
-            }
-        });
-        here.release();
-        other.join().unwrap();
+        side.race(&here, claim_and_free, World::release);
         here.release();
         assert_eq!(here.source.memory().segment_bytes(), 0);
         here.install(1);
@@ -165,12 +167,9 @@ fn release_takes_no_unit_in_use() {
 /// Two threads release and install at once, so a slot changes hands.
 #[test]
 fn a_slot_changes_hands() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(1);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.install(1));
-        here.release();
-        other.join().unwrap();
+        side.race(&here, |world| world.install(1), World::release);
         here.release();
         assert_eq!(here.source.memory().segment_bytes(), 0);
     });
@@ -179,12 +178,9 @@ fn a_slot_changes_hands() {
 /// Two threads add a group each, and a third looks for units meanwhile: both groups are in the list.
 #[test]
 fn groups_are_whole_and_do_not_lose_each_other() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.install(1));
-        here.install(1);
-        other.join().unwrap();
+        side.race(&here, |world| world.install(1), |world| world.install(1));
         here.nothing_lost(2);
     });
 }
@@ -192,18 +188,11 @@ fn groups_are_whole_and_do_not_lose_each_other() {
 /// A free unit's pages are given back while somebody wants the unit.
 #[test]
 fn purge_takes_no_unit_in_use() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(1);
         let run = here.claim(1).unwrap();
         here.free(run);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            if let Some(run) = there.claim(1) {
-                there.free(run);
-            }
-        });
-        here.segments.purge(here.source.supply());
-        other.join().unwrap();
+        side.race(&here, claim_and_free, |world| world.segments.purge(world.source.supply()));
         here.nothing_lost(1);
     });
 }
@@ -211,30 +200,37 @@ fn purge_takes_no_unit_in_use() {
 /// A run grows in place while somebody else wants the unit behind it.
 #[test]
 fn an_extension_has_one_owner() {
-    explore(|| {
+    explore(|side| {
         let here = World::with(2);
         let run = here.claim(1).unwrap();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            if let Some(run) = there.claim(1) {
-                there.free(run);
-            }
-        });
-        let longer = here.segments.extend(run, 1);
+        let ((), longer) = side.race(&here, claim_and_free, move |world| world.segments.extend(run, 1));
         if let Some(longer) = longer {
             // SAFETY: the second unit of the run.
             here.source.memory().touch(unsafe { longer.start.add(crate::loom_support::UNIT) });
         }
-        other.join().unwrap();
         here.free(longer.unwrap_or(run));
         here.nothing_lost(2);
+    });
+}
+
+/// A run grows by all the units asked or by none.
+#[test]
+fn an_extension_takes_all_or_nothing() {
+    explore(|_| {
+        let world = World::with(3);
+        let (first, second) = (world.claim(1).unwrap(), world.claim(1).unwrap());
+        assert!(world.segments.extend(first, 2).is_none());
+        world.free(second);
+        let longer = world.segments.extend(first, 2).expect("both units are free");
+        world.free(longer);
+        world.nothing_lost(3);
     });
 }
 
 /// Segments larger than one unit come from the back-end as a whole.
 #[test]
 fn growth_installs_what_it_acquires() {
-    explore(|| {
+    explore(|_| {
         let here = World::new();
         here.grow();
         here.nothing_lost(4);

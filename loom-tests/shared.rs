@@ -4,7 +4,6 @@ use super::Slots;
 use crate::arsenal::Arsenal;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::size_class::SizeClass;
-use loom::thread;
 use std::sync::Arc;
 
 struct World {
@@ -41,13 +40,10 @@ impl World {
 /// Two threads work through the slots at once, from the same shard.
 #[test]
 fn a_slot_has_one_owner() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         here.work();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.work());
-        here.work();
-        other.join().unwrap();
+        side.race(&here, World::work, World::work);
         here.nothing_lost();
     });
 }
@@ -55,13 +51,10 @@ fn a_slot_has_one_owner() {
 /// Slots are handed in while another thread works through them.
 #[test]
 fn handing_in_takes_no_slot_in_use() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         here.work();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.work());
-        here.slots.hand_in(&here.arsenal);
-        other.join().unwrap();
+        side.race(&here, World::work, |world| world.slots.hand_in(&world.arsenal));
         here.nothing_lost();
     });
 }

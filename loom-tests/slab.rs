@@ -7,7 +7,6 @@ use crate::map::Map;
 use crate::segment::Segments;
 use crate::size_class::SizeClass;
 use core::mem::MaybeUninit;
-use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -90,12 +89,9 @@ impl World {
 /// The last chunk is given back while another party pops the slab and retires it if it is idle.
 #[test]
 fn an_idle_slab_has_no_giver() {
-    explore(|| {
+    explore(|side| {
         let (here, chunks) = World::with(1);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.give(&chunks));
-        let retired = here.retire();
-        other.join().unwrap();
+        let ((), retired) = side.race(&here, move |world| world.give(&chunks), World::retire);
         here.nothing_lost(retired);
     });
 }
@@ -103,17 +99,16 @@ fn an_idle_slab_has_no_giver() {
 /// Two parties give the last two chunks, and a third looks for an idle slab.
 #[test]
 fn two_givers_and_a_retirer() {
-    explore(|| {
+    explore(|side| {
         let (here, chunks) = World::with(2);
-        let there = Arc::clone(&here);
-        let (mine, theirs) = (chunks[..1].to_vec(), chunks[1..].to_vec());
-        let other = thread::spawn(move || {
-            there.give(&theirs);
-            there.retire()
-        });
-        here.give(&mine);
-        let mut retired = here.retire();
-        retired += other.join().unwrap();
+        let give_and_retire = |chunk| {
+            move |world: &World| {
+                world.give(&[chunk]);
+                world.retire()
+            }
+        };
+        let (one, other) = side.race(&here, give_and_retire(chunks[0]), give_and_retire(chunks[1]));
+        let retired = one + other;
         assert!(retired <= 1);
         here.nothing_lost(retired);
     });
@@ -122,13 +117,10 @@ fn two_givers_and_a_retirer() {
 /// Chunks go from their giver to the next taker, who may be ahead of the count.
 #[test]
 fn a_chunk_is_handed_over() {
-    explore(|| {
+    explore(|side| {
         let (here, chunks) = World::with(3);
-        let there = Arc::clone(&here);
         let (given, kept) = (chunks[..2].to_vec(), chunks[2]);
-        let other = thread::spawn(move || there.give(&given));
-        let mine = here.take(CHUNKS);
-        other.join().unwrap();
+        let ((), mine) = side.race(&here, move |world| world.give(&given), |world| world.take(CHUNKS));
         here.give(&mine);
         here.give(&[kept]);
         here.nothing_lost(0);
@@ -138,21 +130,21 @@ fn a_chunk_is_handed_over() {
 /// Pages of free chunks are given back while chunks are given and taken.
 #[test]
 fn a_free_page_is_nobodys() {
-    explore(|| {
+    explore(|side| {
         let (here, chunks) = World::with(1);
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.give(&chunks);
-            let again = there.take(1);
-            there.give(&again);
+        let give_and_take = move |world: &World| {
+            world.give(&chunks);
+            let again = world.take(1);
+            world.give(&again);
+        };
+        side.race(&here, give_and_take, |world| {
+            world.slabs.each_free_page(class(), 16, |start, bytes| {
+                for offset in (0..bytes).step_by(16) {
+                    // SAFETY: inside the page range.
+                    world.source.memory().touch(unsafe { start.add(offset) });
+                }
+            });
         });
-        here.slabs.each_free_page(class(), 16, |start, bytes| {
-            for offset in (0..bytes).step_by(16) {
-                // SAFETY: inside the page range.
-                here.source.memory().touch(unsafe { start.add(offset) });
-            }
-        });
-        other.join().unwrap();
         here.nothing_lost(0);
     });
 }
@@ -160,13 +152,10 @@ fn a_free_page_is_nobodys() {
 /// Two parties give into a full slab: one of them lists it, once.
 #[test]
 fn a_full_slab_is_listed_once() {
-    explore(|| {
+    explore(|side| {
         let (here, chunks) = World::with(4);
-        let there = Arc::clone(&here);
-        let (mine, theirs) = (chunks[..2].to_vec(), chunks[2..].to_vec());
-        let other = thread::spawn(move || there.give(&theirs));
-        here.give(&mine);
-        other.join().unwrap();
+        let (some, rest) = (chunks[..2].to_vec(), chunks[2..].to_vec());
+        side.race(&here, move |world| world.give(&some), move |world| world.give(&rest));
         here.nothing_lost(0);
     });
 }
@@ -174,16 +163,14 @@ fn a_full_slab_is_listed_once() {
 /// The holder takes the last free chunks and unlists the slab while another party gives and lists it.
 #[test]
 fn an_unlisted_slab_is_listed_by_its_giver() {
-    explore(|| {
+    explore(|side| {
         let (here, chunks) = World::with(3);
-        let there = Arc::clone(&here);
         let (given, kept) = (chunks[..1].to_vec(), chunks[1..].to_vec());
-        let other = thread::spawn(move || {
-            there.give(&given);
-            there.take(CHUNKS)
-        });
-        let mine = here.take(1);
-        let theirs = other.join().unwrap();
+        let give_and_take = move |world: &World| {
+            world.give(&given);
+            world.take(CHUNKS)
+        };
+        let (theirs, mine) = side.race(&here, give_and_take, |world| world.take(1));
         here.give(&mine);
         here.give(&theirs);
         here.give(&kept);

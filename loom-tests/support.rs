@@ -189,10 +189,44 @@ impl Source {
     }
 }
 
-/// Explores `model` with the bounds from the environment, two preemptions if it says nothing.
-pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.max_branches = 100_000;
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
-    builder.check(model);
+/// Which of the two parties of a race is the thread that loom runs first.
+///
+/// loom remembers only the last access to a location, so a thread that loads and then exchanges hides the load before it,
+/// and the order in which its exchange comes before that load is never tried. Every model is therefore explored twice,
+/// with the parties changing places.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+impl Side {
+    /// Runs both parties at once, each on a thread of its own; what they return.
+    pub(crate) fn race<W: 'static, L: 'static, R: 'static>(
+        self,
+        world: &Arc<W>,
+        left: impl FnOnce(&W) -> L + 'static,
+        right: impl FnOnce(&W) -> R + 'static,
+    ) -> (L, R) {
+        let there = Arc::clone(world);
+        if self == Self::Left {
+            let other = loom::thread::spawn(move || right(&there));
+            let mine = left(world);
+            (mine, other.join().unwrap())
+        } else {
+            let other = loom::thread::spawn(move || left(&there));
+            let mine = right(world);
+            (other.join().unwrap(), mine)
+        }
+    }
+}
+
+/// Explores `model` from both sides, with the bounds from the environment, two preemptions if it says nothing.
+pub(crate) fn explore(model: impl Fn(Side) + Copy + Send + Sync + 'static) {
+    for side in [Side::Left, Side::Right] {
+        let mut builder = loom::model::Builder::new();
+        builder.max_branches = 100_000;
+        builder.preemption_bound = builder.preemption_bound.or(Some(2));
+        builder.check(move || model(side));
+    }
 }

@@ -6,7 +6,6 @@ use crate::loom_support::{Memory, Shared, explore};
 use crate::reclaim;
 use crate::size_class::SizeClass;
 use crate::sync::Witness;
-use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -60,12 +59,9 @@ impl World {
 /// A thread exits while another reclaims; afterwards nothing is left.
 #[test]
 fn exit_against_reclaim() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.live(3));
-        here.reclaim();
-        other.join().unwrap();
+        side.race(&here, |world| world.live(3), World::reclaim);
         here.reclaim();
         assert_eq!((here.memory.0.segment_bytes(), here.arsenal.threads()), (0, 0));
     });
@@ -74,25 +70,26 @@ fn exit_against_reclaim() {
 /// Who sees that no thread is left may tear the heap down: every use by a thread is over.
 #[test]
 fn the_last_thread_has_left() {
-    explore(|| {
+    explore(|side| {
         let here = World::new();
         here.arsenal.enlist();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.heap.look();
-            there.arsenal.discharge();
-        });
-        if here.arsenal.threads() == 0 {
-            here.heap.touch();
-        }
-        other.join().unwrap();
+        let leave = |world: &World| {
+            world.heap.look();
+            world.arsenal.discharge();
+        };
+        let tear_down = |world: &World| {
+            if world.arsenal.threads() == 0 {
+                world.heap.touch();
+            }
+        };
+        side.race(&here, leave, tear_down);
     });
 }
 
 /// A thread that comes by after a recall hands in what it has.
 #[test]
 fn a_recall_is_obeyed_at_the_next_slow_path() {
-    explore(|| {
+    explore(|_| {
         let world = World::new();
         let cache = ThreadCache::new();
         assert!(cache.enter(&world.arsenal, || true));
@@ -110,7 +107,7 @@ fn a_recall_is_obeyed_at_the_next_slow_path() {
 /// A thread whose hook cannot be set never works for a heap.
 #[test]
 fn without_a_hook_there_is_no_cache() {
-    explore(|| {
+    explore(|_| {
         let world = World::new();
         let cache = ThreadCache::new();
         assert!(!cache.enter(&world.arsenal, || false));

@@ -3,7 +3,6 @@
 use super::{Index, Links, Stack};
 use crate::loom_support::explore;
 use crate::sync::{Atomic, Witness};
-use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -61,18 +60,17 @@ fn nothing_lost<const N: usize>(world: &World<N>, held: impl IntoIterator<Item =
     assert_eq!(all, (1..=N as u32).map(|n| Index::new(n).unwrap()).collect::<Vec<_>>());
 }
 
+fn give_both(world: &World<2>) {
+    world.give(Index::new(1).unwrap());
+    world.give(Index::new(2).unwrap());
+}
+
 /// What a thread wrote to a record before pushing it is seen by the one that pops it.
 #[test]
 fn publication() {
-    explore(|| {
+    explore(|side| {
         let here = World::<2>::empty();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.give(Index::new(1).unwrap());
-            there.give(Index::new(2).unwrap());
-        });
-        let held = [here.take(), here.take()];
-        other.join().unwrap();
+        let (held, ()) = side.race(&here, |world| [world.take(), world.take()], give_both);
         nothing_lost(&here, held.into_iter().flatten());
     });
 }
@@ -80,15 +78,9 @@ fn publication() {
 /// As `publication`, for all at once.
 #[test]
 fn publication_of_all() {
-    explore(|| {
+    explore(|side| {
         let here = World::<2>::empty();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || {
-            there.give(Index::new(1).unwrap());
-            there.give(Index::new(2).unwrap());
-        });
-        let held = here.take_all();
-        other.join().unwrap();
+        let (held, ()) = side.race(&here, World::take_all, give_both);
         nothing_lost(&here, held);
     });
 }
@@ -96,33 +88,25 @@ fn publication_of_all() {
 /// A record is popped and pushed back while the other thread sleeps inside `pop`.
 #[test]
 fn a_record_has_one_owner_even_when_it_comes_back() {
-    explore(|| {
+    explore(|side| {
         let here = World::<2>::filled();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.take());
-        let (first, second) = (here.take(), here.take());
-        if let Some(index) = first {
-            here.give(index);
-        }
-        let held = [second, other.join().unwrap()];
-        nothing_lost(&here, held.into_iter().flatten());
+        let swap = |world: &World<2>| {
+            let (first, second) = (world.take(), world.take());
+            first.into_iter().for_each(|index| world.give(index));
+            second
+        };
+        let (one, other) = side.race(&here, swap, World::take);
+        nothing_lost(&here, one.into_iter().chain(other));
     });
 }
 
 /// The other thread sleeps inside `pop` while everything is taken at once and put back in another order.
 #[test]
 fn a_chain_has_one_owner_even_when_it_comes_back() {
-    explore(|| {
+    explore(|side| {
         let here = World::<2>::filled();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.take());
-        let all = here.take_all();
-        let (kept, back) = all.split_at(all.len() / 2);
-        back.iter().rev().for_each(|&index| here.give(index));
-        if let [first, ..] = kept {
-            here.give(*first);
-        }
-        let held = other.join().unwrap();
+        let turn_round = |world: &World<2>| world.take_all().into_iter().for_each(|index| world.give(index));
+        let (held, ()) = side.race(&here, World::take, turn_round);
         nothing_lost(&here, held);
     });
 }
@@ -130,12 +114,10 @@ fn a_chain_has_one_owner_even_when_it_comes_back() {
 /// Two threads push; two records are there afterwards.
 #[test]
 fn pushes_do_not_lose_each_other() {
-    explore(|| {
+    explore(|side| {
         let here = World::<2>::empty();
-        let there = Arc::clone(&here);
-        let other = thread::spawn(move || there.give(Index::new(1).unwrap()));
-        here.give(Index::new(2).unwrap());
-        other.join().unwrap();
+        let give = |n| move |world: &World<2>| world.give(Index::new(n).unwrap());
+        side.race(&here, give(1), give(2));
         nothing_lost(&here, []);
     });
 }

@@ -163,8 +163,9 @@ impl Group {
         // Relaxed: see above.
         let free = self.segments[slot as usize].free.load(Ordering::Relaxed);
         if starts(free, 1 << k) != 0 {
-            // Release: as in `hint`.
-            self.hints[k].fetch_or(1 << slot, Ordering::Release);
+            // Relaxed: whoever freed has set this hint with Release or is about to, and read-modify-writes do not end its
+            // release sequence.
+            self.hints[k].fetch_or(1 << slot, Ordering::Relaxed);
         }
     }
 

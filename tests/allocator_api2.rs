@@ -1,5 +1,7 @@
 //! `Allocator` of the crate `allocator-api2` for a reference to a heap.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use allocator_api2::alloc::Allocator;

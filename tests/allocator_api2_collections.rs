@@ -1,5 +1,7 @@
 //! The collections of the crate `allocator-api2` in a heap of one's own.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use allocator_api2::boxed::Box;
@@ -45,7 +47,7 @@ fn boxes_are_aligned_and_dropped() {
     assert_eq!(heap.stats().in_use, 100 * 256);
     drop(boxes);
     assert_eq!(heap.stats().in_use, 0);
-    let words = Box::new_in(std::array::from_fn::<String, 8, _>(|n| n.to_string()), &heap);
+    let words = Box::new_in(core::array::from_fn::<String, 8, _>(|n| n.to_string()), &heap);
     assert_eq!(words.concat(), "01234567");
 }
 

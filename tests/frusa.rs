@@ -1,6 +1,8 @@
 //! What frusa's own tests look at, in a stronger form: a back-end that fails at random, every size at every alignment,
 //! memory that goes back, and figures that agree with each other.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os, Stats};
@@ -28,9 +30,9 @@ const FLAKY_THREADS: u64 = 8;
 fn fill_and_empty<B: Backend>(heap: &Bandolier<B>, number: u64) -> usize {
     let mut dice = Dice::new(number);
     let mut failures = 0;
-    for round in 0..scaled(6, 3, 1) as u64 {
+    for round in 0..scaled(4, 2, 1) as u64 {
         let mut held = Vec::new();
-        for turn in 0..scaled(6_000, 1_500, 100) as u64 {
+        for turn in 0..scaled(3_000, 1_000, 100) as u64 {
             match Block::new(heap, dice.layout(3 << 20), number << 48 | round << 32 | turn) {
                 Some(block) => held.push(block),
                 None => failures += 1,
@@ -160,7 +162,7 @@ fn every_layout_from_the_system() {
 
 // ---- a million blocks ----------------------------------------------------------------------------------------------
 
-const MILLION: usize = scaled(1_000_000, 200_000, 2_000);
+const MILLION: usize = scaled(1_000_000, 1_000_000, 2_000);
 
 /// A million blocks without a pattern, of sizes that `size` gives, freed in another order; then reclaim.
 fn a_million<B: Backend>((heap, account): (Bandolier<Metered<B>>, impl AsRef<Account>), size: impl Fn(usize) -> usize) {
@@ -198,6 +200,29 @@ fn a_million_of_the_smallest_blocks_go_back() {
 #[test]
 fn a_million_blocks_of_the_system_go_back() {
     a_million(threaded(Os), |number| if number % 1000 == 0 { 100_000 } else { 64 });
+}
+
+/// What lies between the survivors of a burst goes back, page by page; they keep every byte.
+#[test]
+fn survivors_keep_their_contents_and_their_pages_only() {
+    for (size, every) in [(64, 500), (1000, 100), (5_000, 20), (20_000, 15)] {
+        let (heap, _) = threaded(Os);
+        let count = (32 << 20) / size;
+        let make = |n| Block::new(&heap, layout(size, 8), n as u64).unwrap();
+        let blocks: Vec<_> = (0..count).map(make).collect();
+        let (keep, free): (Vec<_>, Vec<_>) = (0..count).zip(blocks).partition(|(n, _)| n % every == 0);
+        let freed = free.len() * size;
+        free.into_iter().for_each(|(_, block)| block.free(&heap));
+        let back = heap.reclaim().total();
+        assert!(back * 10 >= freed * 6, "{back} of {freed} bytes in blocks of {size}");
+        keep.iter().for_each(|(_, block)| block.check());
+        // What was given back is there again, and disjoint from the survivors.
+        let again: Vec<_> = (0..count).map(|n| Block::zeroed(&heap, layout(size, 8), !n as u64).unwrap()).collect();
+        keep.into_iter().for_each(|(_, block)| block.free(&heap));
+        again.into_iter().for_each(|block| block.free(&heap));
+        let _ = heap.reclaim();
+        assert_eq!(heap.stats().from_backend, heap.stats().metadata);
+    }
 }
 
 // ---- reclaim beside everything -------------------------------------------------------------------------------------

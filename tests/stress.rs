@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 const THREADS: usize = if cfg!(miri) { 2 } else { 4 };
-const TURNS: usize = scaled(60_000, 12_000, 120);
+const TURNS: usize = scaled(60_000, 12_000, 80);
 const MOST_HELD: usize = scaled(300, 200, 20);
 
 /// One thread of the crowd.
@@ -164,19 +164,19 @@ fn a_large_arena() {
 }
 
 #[test]
-#[cfg(not(miri))]
+#[cfg(all(feature = "std", not(miri)))]
 fn the_operating_system_with_thread_caches() {
     stress(Bandolier::new(), 600, MOST);
 }
 
 #[test]
-#[cfg(not(miri))]
+#[cfg(all(feature = "std", not(miri)))]
 fn the_operating_system_through_shared_slots() {
     stress(Bandolier::new().without_thread_caches(), 700, MOST);
 }
 
 #[test]
-#[cfg(not(miri))]
+#[cfg(all(feature = "std", not(miri)))]
 fn a_back_end_that_counts() {
     let (heap, account) = common::threaded(bandolier::Os);
     stress(heap, 800, MOST);
@@ -192,7 +192,7 @@ fn one_class_only() {
         .map(|number| {
             let (heap, send) = (heap.clone(), send.clone());
             thread::spawn(move || {
-                for turn in 0..scaled(100_000, 20_000, 150) as u64 {
+                for turn in 0..scaled(100_000, 20_000, 100) as u64 {
                     let block = Block::new(&*heap, common::layout(64, 8), number << 32 | turn).unwrap();
                     if turn % 3 == 0 {
                         block.free(&*heap);

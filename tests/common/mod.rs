@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::alloc::System;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `release`, `debug` or `miri`, by how slowly this build runs.
 pub(crate) const fn scaled(release: usize, debug: usize, miri: usize) -> usize {
@@ -20,12 +20,6 @@ pub(crate) const fn scaled(release: usize, debug: usize, miri: usize) -> usize {
     } else {
         release
     }
-}
-
-/// Taken by tests that look at figures of the whole process.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
@@ -390,6 +384,10 @@ unsafe impl<B: Backend> Backend for Metered<B> {
         unsafe { self.inner.release(block, layout) }
     }
 
+    fn granule(&self) -> usize {
+        self.inner.granule()
+    }
+
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: the caller's promise.
         unsafe { self.inner.purge(start, bytes) }
@@ -459,4 +457,15 @@ pub(crate) fn child(test: &str, role: &str) -> std::process::Output {
         .env(ROLE, role)
         .output()
         .unwrap()
+}
+
+/// Runs `body` in a process in which nothing else goes on; `test` is the name of the test that calls this.
+pub(crate) fn isolated(test: &str, body: impl FnOnce()) {
+    if role().is_some() {
+        return body();
+    }
+    let output = child(test, "isolated");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{}\n{said}\n{complained}", output.status);
 }

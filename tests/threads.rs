@@ -1,0 +1,422 @@
+//! Where threads begin and end: destructors, exit handlers, before `main`, forked children, short lives, hand-overs.
+
+#![cfg(all(feature = "std", unix))]
+
+mod common;
+
+use bandolier::{Backend, Bandolier, FromGlobal, Os};
+use common::{Block, Dice, child, isolated, layout, role, scaled};
+use core::cell::{Cell, RefCell};
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::alloc::System;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+#[global_allocator]
+static HEAP: Bandolier = Bandolier::new();
+
+/// Allocates and frees blocks of many sizes through the heap, and through the collections that sit on it.
+fn work<B: Backend>(heap: &Bandolier<B>, seed: u64) {
+    let mut dice = Dice::new(seed);
+    let mut held = Vec::new();
+    for stamp in 0..scaled(300, 200, 20) as u64 {
+        held.push(Block::new(heap, dice.layout(200_000), seed << 32 | stamp).unwrap());
+        if dice.below(2) == 0 {
+            held.swap_remove(dice.below(held.len())).free(heap);
+        }
+    }
+    held.into_iter().for_each(|block| block.free(heap));
+    let words: Vec<_> = (0..50).map(|n| format!("{seed} and {n}")).collect();
+    assert!(words.concat().len() > 50);
+}
+
+// ---- before main ---------------------------------------------------------------------------------------------------
+
+#[cfg(target_os = "linux")]
+mod before_main {
+    use super::{Block, HEAP, layout, work};
+    use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::Mutex;
+
+    static RAN: AtomicBool = AtomicBool::new(false);
+    static KEPT: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static START: extern "C" fn() = {
+        extern "C" fn start() {
+            work(&HEAP, 1);
+            KEPT.lock().unwrap().extend((0..100).map(|n| Block::new(&HEAP, layout(500, 8), n).unwrap()));
+            RAN.store(true, Relaxed);
+        }
+        start
+    };
+
+    #[test]
+    fn blocks_from_before_main_live_on() {
+        assert!(RAN.load(Relaxed));
+        KEPT.lock().unwrap().drain(..).for_each(|block| block.free(&HEAP));
+    }
+}
+
+// ---- threads of C and destructors ----------------------------------------------------------------------------------
+
+/// Runs `body` on a thread that the standard library knows nothing of.
+fn on_a_c_thread(body: extern "C" fn(*mut c_void) -> *mut c_void) {
+    let mut thread = core::mem::MaybeUninit::uninit();
+    // SAFETY: the place is writable, and the body takes a null argument.
+    let made = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), body, ptr::null_mut()) };
+    assert_eq!(made, 0);
+    // SAFETY: the call above succeeded, so it wrote the thread.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: made above, joined once.
+    assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
+}
+
+/// Allocates when it is dropped, and counts that it was.
+struct Late(&'static AtomicUsize);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        work(&HEAP, 77);
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_thread_of_c_may_allocate() {
+    isolated("a_thread_of_c_may_allocate", || {
+        let before = HEAP.stats().threads;
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            work(&HEAP, 5);
+            ptr::null_mut()
+        }
+        (0..20).for_each(|_| on_a_c_thread(body));
+        assert_eq!(HEAP.stats().threads, before);
+    });
+}
+
+#[test]
+fn a_destructor_registered_before_the_first_allocation_may_allocate() {
+    isolated("a_destructor_registered_before_the_first_allocation_may_allocate", || {
+        static DROPPED: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static LATE: Late = const { Late(&DROPPED) };
+        }
+        let before = HEAP.stats().threads;
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            LATE.with(|_| work(&HEAP, 6));
+            ptr::null_mut()
+        }
+        (0..20).for_each(|_| on_a_c_thread(body));
+        assert_eq!(DROPPED.load(Relaxed), 20);
+        assert_eq!(HEAP.stats().threads, before);
+    });
+}
+
+#[test]
+fn a_destructor_registered_after_the_first_allocation_may_allocate() {
+    isolated("a_destructor_registered_after_the_first_allocation_may_allocate", || {
+        static DROPPED: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static LATE: Late = const { Late(&DROPPED) };
+        }
+        let before = HEAP.stats().threads;
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            work(&HEAP, 7);
+            LATE.with(|_| work(&HEAP, 8));
+            ptr::null_mut()
+        }
+        (0..20).for_each(|_| on_a_c_thread(body));
+        assert_eq!(DROPPED.load(Relaxed), 20);
+        assert_eq!(HEAP.stats().threads, before);
+    });
+}
+
+#[test]
+fn a_destructor_may_be_the_first_to_allocate() {
+    isolated("a_destructor_may_be_the_first_to_allocate", || {
+        static DROPPED: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static LATE: Late = const { Late(&DROPPED) };
+        }
+        let before = HEAP.stats().threads;
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            LATE.with(|_| ptr::null_mut())
+        }
+        (0..20).for_each(|_| on_a_c_thread(body));
+        assert_eq!(DROPPED.load(Relaxed), 20);
+        assert_eq!(HEAP.stats().threads, before);
+    });
+}
+
+#[test]
+fn collections_in_thread_locals_are_dropped_at_exit() {
+    isolated("collections_in_thread_locals_are_dropped_at_exit", || {
+        thread_local! {
+            static STORE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+            static COUNT: Cell<usize> = const { Cell::new(0) };
+        }
+        let before = HEAP.stats();
+        for _ in 0..50 {
+            thread::spawn(|| {
+                STORE.with(|store| store.borrow_mut().extend((0..1000).map(|n| format!("{n} strings"))));
+                COUNT.set(STORE.with(|store| store.borrow().len()));
+            })
+            .join()
+            .unwrap();
+        }
+        let after = HEAP.stats();
+        assert_eq!(after.threads, before.threads);
+        assert!(after.in_use <= before.in_use + (64 << 10), "{} to {}", before.in_use, after.in_use);
+    });
+}
+
+static KEY: AtomicUsize = AtomicUsize::new(0);
+static KEY_RAN: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn at_key_exit(_: *mut c_void) {
+    work(&HEAP, 9);
+    KEY_RAN.fetch_add(1, Relaxed);
+}
+
+/// Asks for `at_key_exit` when the calling thread exits: after the destructors of thread-locals, on Linux.
+fn want_key_exit() {
+    let key = KEY.load(Relaxed) as libc::pthread_key_t;
+    // SAFETY: the key was made, and a value that is not null asks for the destructor.
+    assert_eq!(unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) }, 0);
+}
+
+fn make_key() {
+    let mut key = 0;
+    // SAFETY: the place is writable, and the destructor takes any value.
+    assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(at_key_exit_unsafe)) }, 0);
+    KEY.store(key as usize, Relaxed);
+}
+
+unsafe extern "C" fn at_key_exit_unsafe(value: *mut c_void) {
+    at_key_exit(value);
+}
+
+#[test]
+fn a_key_destructor_may_allocate_when_the_cache_is_gone() {
+    isolated("a_key_destructor_may_allocate_when_the_cache_is_gone", || {
+        make_key();
+        let (before, ran) = (HEAP.stats().threads, KEY_RAN.load(Relaxed));
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            want_key_exit();
+            work(&HEAP, 10);
+            ptr::null_mut()
+        }
+        (0..20).for_each(|_| on_a_c_thread(body));
+        assert_eq!(KEY_RAN.load(Relaxed), ran + 20);
+        assert_eq!(HEAP.stats().threads, before);
+    });
+}
+
+#[test]
+fn a_key_destructor_may_be_the_first_to_allocate() {
+    isolated("a_key_destructor_may_be_the_first_to_allocate", || {
+        make_key();
+        let (before, ran) = (HEAP.stats(), KEY_RAN.load(Relaxed));
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            want_key_exit();
+            ptr::null_mut()
+        }
+        (0..200).for_each(|_| on_a_c_thread(body));
+        assert_eq!(KEY_RAN.load(Relaxed), ran + 200);
+        let after = HEAP.stats();
+        assert_eq!(after.threads, before.threads, "threads that are gone are counted for ever");
+        assert!(after.in_use <= before.in_use + (64 << 10), "{} to {}", before.in_use, after.in_use);
+    });
+}
+
+#[test]
+fn exit_handlers_may_allocate() {
+    const DONE: i32 = 42;
+    extern "C" fn at_exit() {
+        work(&HEAP, 12);
+        let _ = HEAP.reclaim();
+        work(&HEAP, 13);
+        // SAFETY: ends the process, which is what is going on anyway.
+        unsafe { libc::_exit(DONE) }
+    }
+    if role().is_some() {
+        // SAFETY: the handler has no conditions.
+        assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+        work(&HEAP, 11);
+        std::process::exit(1);
+    }
+    let output = child("exit_handlers_may_allocate", "exit");
+    assert_eq!(output.status.code(), Some(DONE), "{output:?}");
+}
+
+// ---- forks ---------------------------------------------------------------------------------------------------------
+
+/// What a forked child does; 0 if all is well. It must not panic: other threads' locks may be taken for ever.
+fn in_the_child(seed: u64) -> i32 {
+    for round in 0..3 {
+        let mut dice = Dice::new(seed ^ round);
+        let mut held: [Option<Block>; 100] = [const { None }; 100];
+        for turn in 0..400 {
+            let place = dice.below(held.len());
+            match held[place].take() {
+                Some(block) => block.free(&HEAP),
+                None => held[place] = Block::new(&HEAP, dice.layout(300_000), turn),
+            }
+        }
+        let words = vec![round; 1000];
+        if words.iter().any(|&word| word != round) {
+            return 2;
+        }
+        held.into_iter().flatten().for_each(|block| block.free(&HEAP));
+        let _ = HEAP.reclaim();
+        HEAP.flush_thread();
+    }
+    if HEAP.stats().from_backend == 0 { 3 } else { 0 }
+}
+
+#[test]
+fn a_forked_child_of_a_busy_parent_goes_on() {
+    isolated("a_forked_child_of_a_busy_parent_goes_on", || {
+        let done = AtomicBool::new(false);
+        let done = &done;
+        thread::scope(|scope| {
+            for n in 0..3 {
+                scope.spawn(move || {
+                    while !done.load(Relaxed) {
+                        work(&HEAP, n);
+                        let _ = HEAP.reclaim();
+                    }
+                });
+            }
+            for n in 0..scaled(150, 100, 0) as u64 {
+                // SAFETY: the child only allocates, and ends with `_exit`.
+                let process = unsafe { libc::fork() };
+                assert!(process >= 0);
+                if process == 0 {
+                    // SAFETY: no conditions; ends a child that hangs.
+                    unsafe { libc::alarm(60) };
+                    let code = in_the_child(n);
+                    // SAFETY: no conditions.
+                    unsafe { libc::_exit(17 + code) };
+                }
+                let mut status = 0;
+                // SAFETY: a child of ours, and a place for its status.
+                assert_eq!(unsafe { libc::waitpid(process, &raw mut status, 0) }, process);
+                let ended = (libc::WIFEXITED(status), libc::WEXITSTATUS(status));
+                if ended != (true, 17) {
+                    done.store(true, Relaxed);
+                }
+                assert_eq!(ended, (true, 17), "status {status:#x} at fork {n}");
+            }
+            done.store(true, Relaxed);
+        });
+    });
+}
+
+// ---- many threads --------------------------------------------------------------------------------------------------
+
+#[test]
+fn ten_thousand_short_threads_leave_the_memory_of_one() {
+    isolated("ten_thousand_short_threads_leave_the_memory_of_one", || {
+        let life = |n| {
+            thread::spawn(move || {
+                let mut dice = Dice::new(n);
+                let held: Vec<_> =
+                    (0..50).map(|s| Block::new(&HEAP, layout(dice.size(4_000), 8), s).unwrap()).collect();
+                held.into_iter().for_each(|block| block.free(&HEAP));
+            })
+            .join()
+            .unwrap();
+        };
+        (0..100).for_each(life);
+        let before = HEAP.stats();
+        (0..scaled(10_000, 2_000, 0) as u64).for_each(life);
+        let after = HEAP.stats();
+        assert_eq!(after.threads, before.threads);
+        let growth = after.from_backend.saturating_sub(before.from_backend);
+        assert!(growth <= Os::SEGMENT, "{growth} bytes more after the threads than before");
+        assert!(after.in_use <= before.in_use + (64 << 10), "{} to {}", before.in_use, after.in_use);
+        assert!(after.metadata_in_use <= before.metadata_in_use + (64 << 10));
+    });
+}
+
+#[test]
+fn crowds_of_threads_come_and_go() {
+    isolated("crowds_of_threads_come_and_go", || {
+        let before = HEAP.stats().threads;
+        for crowd in 0..scaled(20, 5, 0) as u64 {
+            let threads: Vec<_> = (0..32).map(|n| thread::spawn(move || work(&HEAP, crowd << 8 | n))).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        assert_eq!(HEAP.stats().threads, before);
+        HEAP.flush_thread();
+        let _ = HEAP.reclaim();
+        let stats = HEAP.stats();
+        assert!(stats.from_backend - stats.metadata <= 8 * Os::SEGMENT, "{stats:?}");
+    });
+}
+
+#[test]
+fn what_a_consumer_frees_the_producer_gets_again() {
+    isolated("what_a_consumer_frees_the_producer_gets_again", || {
+        const WAITING: usize = 200;
+        // What both threads' magazines, the depot and two segments may hold besides.
+        const SLACK: usize = 16 << 20;
+        for (size, rounds) in [(1000, scaled(400_000, 60_000, 0)), (8_000, 60_000), (40_000, 20_000)] {
+            let before = HEAP.stats().from_backend;
+            let (send, receive) = sync_channel::<Block>(WAITING);
+            let consumer = thread::spawn(move || receive.into_iter().for_each(|block| block.free(&HEAP)));
+            let mut most = 0;
+            for n in 0..rounds {
+                send.send(Block::new(&HEAP, layout(size, 8), n as u64).unwrap()).unwrap();
+                if n % 100 == 0 {
+                    most = most.max(HEAP.stats().from_backend);
+                }
+            }
+            drop(send);
+            consumer.join().unwrap();
+            let bound = WAITING * size.next_power_of_two() + SLACK;
+            assert!(rounds * size > 2 * bound, "the test proves nothing");
+            let growth = most.saturating_sub(before);
+            assert!(growth <= bound, "{growth} bytes of growth with blocks of {size}");
+        }
+    });
+}
+
+// ---- two heaps -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_second_heap_works_beside_the_first_on_every_thread() {
+    static SECOND: Bandolier<FromGlobal<System>> = Bandolier::with_backend(FromGlobal::new(&System));
+    let threads: Vec<_> = (0..4_u64)
+        .map(|seed| {
+            thread::spawn(move || {
+                let mut dice = Dice::new(seed);
+                let mut held: Vec<(bool, Block)> = Vec::new();
+                for turn in 0..scaled(20_000, 4_000, 0) as u64 {
+                    if dice.below(2) == 0 || held.is_empty() {
+                        let layout = dice.layout(1 << 20);
+                        let second = dice.below(2) == 0;
+                        let stamp = seed << 40 | turn;
+                        let block =
+                            if second { Block::new(&SECOND, layout, stamp) } else { Block::new(&HEAP, layout, stamp) };
+                        held.push((second, block.unwrap()));
+                    } else {
+                        let (second, block) = held.swap_remove(dice.below(held.len()));
+                        if second { block.free(&SECOND) } else { block.free(&HEAP) }
+                    }
+                }
+                held.into_iter()
+                    .for_each(|(second, block)| if second { block.free(&SECOND) } else { block.free(&HEAP) });
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!((SECOND.stats().in_use, SECOND.stats().threads), (0, 0));
+    let _ = SECOND.reclaim();
+    assert_eq!(SECOND.stats().from_backend, SECOND.stats().metadata);
+}
