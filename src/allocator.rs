@@ -10,7 +10,7 @@ macro_rules! allocator {
             #[inline]
             fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, $($api)::+::AllocError> {
                 if layout.size() == 0 {
-                    return Ok(NonNull::slice_from_raw_parts(layout_dangling(layout), 0));
+                    return Ok(NonNull::slice_from_raw_parts(dangling(layout), 0));
                 }
                 // SAFETY: the size is not zero.
                 let block = NonNull::new(unsafe { self.alloc(layout) }).ok_or($($api)::+::AllocError)?;
@@ -68,12 +68,9 @@ mod imp {
     use core::ptr::NonNull;
 
     /// An address for a block without bytes.
-    fn layout_dangling(layout: Layout) -> NonNull<u8> {
-        // An alignment is not zero, so the maximum changes nothing; it spares a branch that cannot be taken.
-        NonNull::without_provenance(
-            core::num::NonZeroUsize::MIN
-                .max(core::num::NonZeroUsize::new(layout.align()).unwrap_or(core::num::NonZeroUsize::MIN)),
-        )
+    fn dangling(layout: Layout) -> NonNull<u8> {
+        // An alignment is not zero, so the second is never taken.
+        NonNull::new(core::ptr::without_provenance_mut(layout.align())).unwrap_or(NonNull::dangling())
     }
 
     /// Gives a block another layout, by moving it if need be.
@@ -96,7 +93,7 @@ mod imp {
                 // SAFETY: the caller's promise.
                 unsafe { heap.dealloc(block.as_ptr(), old) };
             }
-            return Some(NonNull::slice_from_raw_parts(layout_dangling(new), 0));
+            return Some(NonNull::slice_from_raw_parts(dangling(new), 0));
         }
         // SAFETY: the size is not zero.
         let moved = NonNull::new(unsafe { heap.alloc(new) })?;

@@ -310,6 +310,7 @@ impl Arsenal {
     // ---- threads that keep a cache -----------------------------------------------------------------------------------
 
     /// Counts a thread that keeps magazines of this arsenal from now on.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn enlist(&self) {
         // Relaxed: the thread itself is the witness that the heap lives; `is_unattended` is asked only when no call is
         // under way.
@@ -317,6 +318,7 @@ impl Arsenal {
     }
 
     /// Counts a thread off that has handed in its magazines, as its last act here.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn discharge(&self) {
         // Release: the thread's use of this heap comes before its end, by the Acquire in `threads`.
         self.threads.fetch_sub(1, Ordering::Release);
@@ -335,6 +337,7 @@ impl Arsenal {
     }
 
     /// Changes when magazines are recalled.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn generation(&self) -> u32 {
         // Relaxed: see `recall`.
         self.generation.load(Ordering::Relaxed)
@@ -366,12 +369,13 @@ impl Arsenal {
     /// Nobody uses the heap, nor any block of it, any more.
     pub(crate) unsafe fn release<B: Backend>(&self, backend: &B) {
         let supply = self.supply(backend);
-        // SAFETY: the caller's promise, for each part of the heap.
-        unsafe {
-            self.depot.release(supply);
-            self.slabs.release(supply);
-            self.segments.release(supply);
-            self.map.release(supply);
-        }
+        // SAFETY: the caller's promise, which holds for each part.
+        unsafe { self.depot.release(supply) };
+        // SAFETY: as above.
+        unsafe { self.slabs.release(supply) };
+        // SAFETY: as above.
+        unsafe { self.segments.release(supply) };
+        // SAFETY: as above.
+        unsafe { self.map.release(supply) };
     }
 }

@@ -30,12 +30,12 @@ impl Breach {
     #[cold]
     #[inline(never)]
     pub(crate) fn abort(self) -> ! {
-        end(self)
+        end(&self)
     }
 }
 
 #[cfg(feature = "std")]
-fn end(breach: Breach) -> ! {
+fn end(breach: &Breach) -> ! {
     use fmt::Write as _;
     use std::io::Write as _;
 
@@ -47,7 +47,7 @@ fn end(breach: Breach) -> ! {
 }
 
 #[cfg(not(feature = "std"))]
-extern "C" fn end(breach: Breach) -> ! {
+extern "C" fn end(breach: &Breach) -> ! {
     panic!("{breach}")
 }
 

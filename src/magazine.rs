@@ -61,6 +61,7 @@ pub(crate) struct Magazine {
 }
 
 const _: () = assert!(size_of::<Magazine>() == BLOCK && align_of::<Magazine>() == BLOCK);
+const _: () = assert!(core::mem::offset_of!(Magazine, words) == size_of::<Header>());
 
 // SAFETY: the link is atomic; `index` never changes; everything else is touched by the one owner only, who got the
 // magazine through a stack that orders it after the last owner.
@@ -89,8 +90,8 @@ impl Record for Magazine {
 impl Magazine {
     fn word(magazine: NonNull<Self>, place: usize) -> *mut Word {
         debug_assert!(place < WORDS);
-        // SAFETY: `place` is below `WORDS`, so the result is inside the block, whose provenance `magazine` has.
-        unsafe { (&raw mut (*magazine.as_ptr()).words).cast::<Word>().add(place) }
+        // INVARIANT: `place` is below `WORDS`, so the result is inside the block, whose provenance `magazine` has.
+        magazine.as_ptr().wrapping_byte_add(size_of::<Header>()).cast::<Word>().wrapping_add(place)
     }
 
     /// Makes an empty magazine ready for `capacity` rounds.

@@ -64,18 +64,31 @@ impl<B: Backend> Tree<B> {
     /// # Safety
     /// `node` is a node of `level`.
     unsafe fn witness<'a>(node: NonNull<u8>, level: u32) -> &'a Witness {
-        let each = if level == 0 { size_of::<Atomic<u32>>() } else { size_of::<AtomicPtr<u8>>() };
         // SAFETY: the layout has room for it there, and every entry's size is a multiple of its alignment.
-        unsafe { node.add(each << Self::STEP).cast::<Witness>().as_ref() }
+        unsafe { &*Self::witness_place(node, level) }
     }
 
-    /// The node below `node` on the way to `key`, as a slot.
+    fn witness_place(node: NonNull<u8>, level: u32) -> *mut Witness {
+        let each = if level == 0 { size_of::<Atomic<u32>>() } else { size_of::<AtomicPtr<u8>>() };
+        node.as_ptr().wrapping_add(each << Self::STEP).cast()
+    }
+
+    /// The slots of an inner node.
     ///
     /// # Safety
-    /// `node` is a node of `level`, which is not the leaves'.
-    unsafe fn child<'a>(node: NonNull<u8>, key: usize, level: u32) -> &'a AtomicPtr<u8> {
-        // SAFETY: an inner node is an array of 2^STEP such slots, and `place` is below that.
-        unsafe { node.cast::<AtomicPtr<u8>>().add(Self::place(key, level)).as_ref() }
+    /// `node` is a node of a level which is not the leaves'.
+    unsafe fn slots<'a>(node: NonNull<u8>) -> &'a [AtomicPtr<u8>] {
+        // SAFETY: an inner node is an array of 2^STEP slots, which lives as long as the map.
+        unsafe { NonNull::slice_from_raw_parts(node.cast(), 1 << Self::STEP).as_ref() }
+    }
+
+    /// The entries of a leaf.
+    ///
+    /// # Safety
+    /// `node` is a leaf.
+    unsafe fn entries<'a>(node: NonNull<u8>) -> &'a [Atomic<u32>] {
+        // SAFETY: a leaf is an array of 2^STEP entries, which lives as long as the map.
+        unsafe { NonNull::slice_from_raw_parts(node.cast(), 1 << Self::STEP).as_ref() }
     }
 
     /// All zeros is a node of nothing already; a model's atomics have to be made.
@@ -86,21 +99,21 @@ impl<B: Backend> Tree<B> {
         if cfg!(not(all(test, loom))) {
             return;
         }
-        // SAFETY: the block is ours.
-        let witness = core::ptr::from_ref(unsafe { Self::witness(node, level) }).cast_mut();
-        // SAFETY: as above.
-        unsafe { witness.write(Witness::new()) };
-        // SAFETY: made just now.
-        unsafe { (*witness).touch() };
         for place in 0..1 << Self::STEP {
             if level == 0 {
+                let entry = node.as_ptr().cast::<Atomic<u32>>().wrapping_add(place);
                 // SAFETY: inside the block, by the layout; ours, by the caller's promise.
-                unsafe { node.cast::<Atomic<u32>>().add(place).write(Atomic::new(0)) };
+                unsafe { entry.write(Atomic::new(0)) };
             } else {
+                let slot = node.as_ptr().cast::<AtomicPtr<u8>>().wrapping_add(place);
                 // SAFETY: as above.
-                unsafe { node.cast::<AtomicPtr<u8>>().add(place).write(AtomicPtr::new(ptr::null_mut())) };
+                unsafe { slot.write(AtomicPtr::new(ptr::null_mut())) };
             }
         }
+        // SAFETY: as above.
+        unsafe { Self::witness_place(node, level).write(Witness::new()) };
+        // SAFETY: made just now.
+        unsafe { Self::witness(node, level) }.touch();
     }
 }
 
@@ -124,12 +137,13 @@ impl Map {
             let node = NonNull::new(slot.load(Ordering::Acquire))?;
             // SAFETY: a slot of this level holds a node of this level.
             unsafe { Tree::<B>::witness(node, level) }.look();
+            let place = Tree::<B>::place(key, level);
             if level == 0 {
-                // SAFETY: a leaf is an array of 2^STEP entries, and `place` is below that.
-                return Some(unsafe { node.cast::<Atomic<u32>>().add(Tree::<B>::place(key, 0)).as_ref() });
+                // SAFETY: the lowest level is the leaves'.
+                return unsafe { Tree::<B>::entries(node) }.get(place);
             }
-            // SAFETY: the slot of an inner level holds a node of the level below it.
-            slot = unsafe { Tree::<B>::child(node, key, level) };
+            // SAFETY: this level is not the leaves'.
+            slot = unsafe { Tree::<B>::slots(node) }.get(place)?;
         }
         None
     }
@@ -182,8 +196,8 @@ impl Map {
             // SAFETY: a slot of this level holds a node of this level.
             unsafe { Tree::<B>::witness(node, level) }.look();
             if level > 0 {
-                // SAFETY: a slot of this level holds a node of this level.
-                slot = unsafe { Tree::<B>::child(node, key, level) };
+                // SAFETY: this level is not the leaves'.
+                slot = unsafe { Tree::<B>::slots(node) }.get(Tree::<B>::place(key, level))?;
             }
         }
         Some(())
@@ -228,11 +242,12 @@ impl Map {
         let Some(node) = NonNull::new(slot.load(Ordering::Relaxed)) else {
             return;
         };
-        for place in 0..if level == 0 { 0 } else { 1 << Tree::<B>::STEP } {
-            // SAFETY: as in `child`: one of the 2^STEP slots of an inner node.
-            let below = unsafe { node.cast::<AtomicPtr<u8>>().add(place).as_ref() };
-            // SAFETY: the slots of an inner node hold nodes of the next level.
-            unsafe { Self::release_below::<B>(supply, below, level - 1) };
+        if level > 0 {
+            // SAFETY: this level is not the leaves'.
+            for below in unsafe { Tree::<B>::slots(node) } {
+                // SAFETY: the slots of an inner node hold nodes of the next level.
+                unsafe { Self::release_below::<B>(supply, below, level - 1) };
+            }
         }
         // SAFETY: acquired in `ensure` with the layout of this level; its nodes below are gone.
         unsafe { supply.release(METADATA, node, Tree::<B>::layout(level)) };

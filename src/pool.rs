@@ -84,8 +84,10 @@ impl<T: Record> Pool<T> {
         // Relaxed: the block was installed, or seen with Acquire, by whoever took `index` first, and the index came
         // from there to here through Release and Acquire.
         let first = self.blocks[block].load(Ordering::Relaxed);
-        // SAFETY: not null by the above, and `offset` is below the block's length.
-        unsafe { NonNull::new_unchecked(first.add(offset)) }
+        // SAFETY: not null by the above.
+        let first = unsafe { NonNull::new_unchecked(first) };
+        // SAFETY: `offset` is below the block's length.
+        unsafe { first.add(offset) }
     }
 
     /// A record for the caller to own; `None` when memory for more is not to be had.

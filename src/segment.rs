@@ -116,8 +116,8 @@ struct Segment {
 
 /// Sixty-four segments, or slots for them.
 pub(crate) struct Group {
-    link: Atomic<u32>,
-    next: Atomic<u32>,
+    pool_link: Atomic<u32>,
+    behind: Atomic<u32>,
     vacant: Atomic<u64>,
     hints: [Atomic<u64>; LENGTHS],
     witness: Witness,
@@ -127,8 +127,8 @@ pub(crate) struct Group {
 impl Record for Group {
     fn new(_: Index) -> Self {
         Self {
-            link: Atomic::new(0),
-            next: Atomic::new(0),
+            pool_link: Atomic::new(0),
+            behind: Atomic::new(0),
             vacant: Atomic::new(u64::MAX >> (64 - SEGMENTS)),
             hints: array![Atomic::new(0); LENGTHS],
             witness: Witness::new(),
@@ -143,7 +143,7 @@ impl Record for Group {
     }
 
     fn next(&self) -> &Atomic<u32> {
-        &self.link
+        &self.pool_link
     }
 }
 
@@ -302,7 +302,7 @@ impl Segments {
             let index = Index::new(next.load(Ordering::Acquire))?;
             let group = self.groups.get(index);
             group.witness.look();
-            next = &group.next;
+            next = &group.behind;
             Some((index, group))
         })
     }
@@ -417,7 +417,7 @@ impl Segments {
             let Some(index) = Index::new(other) else { continue };
             let group = self.groups.get(index);
             group.witness.look();
-            end = &group.next;
+            end = &group.behind;
         }
     }
 

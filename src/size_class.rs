@@ -78,7 +78,7 @@ impl SizeClass {
         if size > limit {
             None
         } else if size <= TABLED {
-            Some(Self(TABLE[(size + STEP - 1) / STEP]))
+            Some(Self(TABLE[size.div_ceil(STEP)]))
         } else {
             Some(Self(computed(size)))
         }

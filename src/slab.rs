@@ -178,7 +178,7 @@ impl Slab {
         if offset >= usize::from(shape.capacity) * shape.class.bytes() {
             return Err(NoChunk);
         }
-        let chunk = (offset as u64 * INVERSES[usize::from(shape.class.number())] >> 40) as usize;
+        let chunk = ((offset as u64 * INVERSES[usize::from(shape.class.number())]) >> 40) as usize;
         if chunk * shape.class.bytes() != offset {
             return Err(NoChunk);
         }
@@ -358,7 +358,7 @@ impl Slabs {
     /// Units of a slab of `class`: sixteen chunks at least, while that is at most an eighth of a segment.
     pub(crate) fn units<B: Backend>(class: SizeClass) -> u32 {
         let units = (class.bytes() * 16).div_ceil(B::UNIT).next_power_of_two();
-        (units as u32).min(UNITS / 8).max(1)
+        (units as u32).min((UNITS / 8).max(1))
     }
 
     fn capacity<B: Backend>(class: SizeClass) -> usize {

@@ -104,14 +104,14 @@ mod imp {
         let wide = bytes.checked_add(align)?.checked_sub(page_size())?;
         let start = map_anywhere(wide, protection)?;
         let front = start.addr().get().wrapping_neg() & (align - 1);
-        // SAFETY: `front <= align - page`, so `front + bytes <= wide`: all three parts lie in the new mapping, at whole
-        // pages, and nobody uses it yet.
-        unsafe {
-            let block = start.add(front);
-            unmap(start, front);
-            unmap(block.add(bytes), wide - front - bytes);
-            Some(block)
-        }
+        let block = NonNull::new(start.as_ptr().wrapping_add(front))?;
+        let behind = NonNull::new(block.as_ptr().wrapping_add(bytes))?;
+        // SAFETY: `front <= align - page`, so `front + bytes <= wide`: this part lies in the new mapping, at whole pages,
+        // and nobody uses it yet.
+        unsafe { unmap(start, front) };
+        // SAFETY: the same holds of the part behind the block.
+        unsafe { unmap(behind, wide - front - bytes) };
+        Some(block)
     }
 
     /// # Safety

@@ -10,6 +10,7 @@
 pub(crate) fn in_register<T>(pointer: *const T) -> *const T {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
+        #![expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is done with it, so no memory is accessed")]
         let mut same = pointer;
         // SAFETY: there is no instruction in it.
         unsafe { core::arch::asm!("/* {0} */", inout(reg) same, options(pure, nomem, nostack, preserves_flags)) };
