@@ -144,6 +144,8 @@ fn a_segment_in_an_old_group_is_whole_when_it_is_seen() {
     explore(|side| {
         let here = World::with(1);
         let first = here.claim(1).unwrap();
+        // Takes the hint back, which would otherwise order things.
+        assert!(here.claim(1).is_none());
         let ((), run) = side.race(&here, |world| world.install(1), |world| world.claim(1));
         run.into_iter().for_each(|run| here.free(run));
         here.free(first);

@@ -265,6 +265,7 @@ impl Top {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::boxed::Box;
 
     fn armed(capacity: u16) -> Top {
         let magazine = Box::leak(Box::new(Magazine::new(Index::MIN)));

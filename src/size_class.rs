@@ -62,14 +62,18 @@ impl SizeClass {
 
     /// The class whose chunks serve `layout`, or `None` when it asks for more than [`MAX_BYTES`](Self::MAX_BYTES).
     ///
-    /// A zero-sized layout gets the smallest class.
+    /// A zero-sized layout gets the class that one byte would.
     #[must_use]
     #[inline]
     pub const fn of(layout: Layout) -> Option<Self> {
+        if layout.size() == 0 && layout.align() <= Self::MAX_BYTES {
+            return Some(Self(computed(layout.align())));
+        }
         Self::within(layout, Self::MAX_BYTES)
     }
 
-    /// As [`of`](Self::of), for a heap whose chunks have at most `limit` bytes.
+    /// As [`of`](Self::of), for a heap whose chunks have at most `limit` bytes. The size is not zero: `GlobalAlloc` forbids
+    /// that (and gets the smallest class, whatever the alignment).
     #[inline]
     pub(crate) const fn within(layout: Layout, limit: usize) -> Option<Self> {
         let mask = layout.align() - 1;
@@ -132,6 +136,7 @@ impl<T> Index<SizeClass> for PerClass<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     fn layout(size: usize, align: usize) -> Layout {
         Layout::from_size_align(size, align).unwrap()
@@ -156,7 +161,7 @@ mod tests {
         for align in (0..16).map(|log| 1 << log) {
             for size in 0..=SizeClass::MAX_BYTES {
                 let Some(class) = SizeClass::of(layout(size, align)) else {
-                    assert!(size.next_multiple_of(align) > SizeClass::MAX_BYTES);
+                    assert!(size.max(1).next_multiple_of(align) > SizeClass::MAX_BYTES);
                     continue;
                 };
                 assert!(class.bytes() >= size);

@@ -599,7 +599,7 @@ mod tests {
     fn inverses_divide_exactly() {
         for class in SizeClass::all() {
             let inverse = INVERSES[usize::from(class.number())];
-            let largest = 64 * (64 << 10) / 8;
+            let largest: usize = 64 * (64 << 10) / 8;
             for offset in (0..largest).step_by(class.bytes()) {
                 for near in [offset.saturating_sub(1), offset, offset + 1, offset + class.bytes() - 1] {
                     assert_eq!((near as u64 * inverse >> 40) as usize, near / class.bytes());

@@ -225,6 +225,19 @@ fn survivors_keep_their_contents_and_their_pages_only() {
     }
 }
 
+#[test]
+fn reclaim_says_that_nothing_went_back_when_nothing_did() {
+    let (heap, _) = threaded(Os);
+    let blocks: Vec<_> = (0..100_000).map(|n| Block::new(&heap, layout(64, 8), n).unwrap()).collect();
+    let (keep, free): (Vec<_>, Vec<_>) = (0..).zip(blocks).partition(|(n, _)| n % 500 == 0);
+    free.into_iter().for_each(|(_, block)| block.free(&heap));
+    let first = heap.reclaim().total();
+    assert!(first > 3 << 20);
+    let second = heap.reclaim().total();
+    assert!(second < first / 10, "{first} bytes went back, and then {second} more");
+    keep.into_iter().for_each(|(_, block)| block.free(&heap));
+}
+
 // ---- reclaim beside everything -------------------------------------------------------------------------------------
 
 /// Several threads reclaim while others allocate: contents stay, and everything goes back at the end.

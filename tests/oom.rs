@@ -74,7 +74,7 @@ impl Chain {
     }
 }
 
-const BUDGET: usize = 128 << 20;
+const BUDGET: usize = scaled(128, 48, 0) << 20;
 
 /// For each size twice: full, empty, full again with as much, and the other sizes in between.
 #[test]

@@ -6,6 +6,7 @@ mod common;
 
 use bandolier::{Arena, Backend, Bandolier, FromGlobal};
 use common::{Block, Dice, rounded, scaled};
+use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -217,4 +218,75 @@ fn one_class_only() {
     left.into_iter().for_each(|block| block.free(&heap));
     let _ = heap.reclaim();
     assert_eq!(heap.stats().from_backend, heap.stats().metadata);
+}
+
+/// Hardly any work between two exchanges on the same word, so that a lost update cannot hide: each thread takes and gives
+/// blocks of `size`, marked at their first word only.
+fn hammer<B: Backend + Send + 'static>(heap: Bandolier<B>, sizes: &'static [usize], turns: usize) {
+    const HELD: usize = 8;
+    let heap = Arc::new(heap);
+    let threads: Vec<_> = (0..THREADS as u64)
+        .map(|number| {
+            let heap = heap.clone();
+            thread::spawn(move || {
+                let mut dice = Dice::new(number);
+                let mut held = [const { None::<Marked> }; HELD];
+                for turn in 0..turns as u64 {
+                    let place = dice.below(HELD);
+                    held[place] = match held[place].take() {
+                        Some(marked) => {
+                            marked.free(&*heap);
+                            None
+                        }
+                        None => Some(Marked::new(&*heap, sizes[dice.below(sizes.len())], number << 40 | turn)),
+                    };
+                }
+                held.into_iter().flatten().for_each(|marked| marked.free(&*heap));
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    reckon(&heap, Vec::new());
+}
+
+/// A block that knows its first word.
+struct Marked(*mut u64, Layout, u64);
+
+impl Marked {
+    fn new(heap: &impl GlobalAlloc, size: usize, mark: u64) -> Self {
+        let of = common::layout(size, 8);
+        // SAFETY: the size is not zero.
+        let start = unsafe { heap.alloc(of) }.cast::<u64>();
+        assert!(!start.is_null());
+        // SAFETY: ours, aligned, and no smaller than a word.
+        unsafe { start.write(mark) };
+        Self(start, of, mark)
+    }
+
+    fn free(self, heap: &impl GlobalAlloc) {
+        let Self(start, of, mark) = self;
+        // SAFETY: live, and written by `new`.
+        assert_eq!(unsafe { start.read() }, mark, "somebody else has this block of {} bytes too", of.size());
+        // SAFETY: live, of this layout.
+        unsafe { heap.dealloc(start.cast(), of) };
+    }
+}
+
+/// Every operation is an exchange on a segment's word.
+#[test]
+fn runs_only() {
+    hammer(Bandolier::with_backend(from_system()), &[40_000, 65_536, 100_000, 200_000], scaled(1_500_000, 200_000, 60));
+}
+
+/// Magazines of two rounds: every other operation is an exchange on the depot's stack.
+#[test]
+fn the_largest_chunks_only() {
+    hammer(Bandolier::with_backend(from_system()), &[32 << 10], scaled(1_500_000, 200_000, 60));
+}
+
+/// All threads claim the same few slots.
+#[test]
+fn shared_slots_only() {
+    let heap = Bandolier::with_backend(from_system()).without_thread_caches();
+    hammer(heap, &[64, 32 << 10], scaled(1_500_000, 200_000, 60));
 }

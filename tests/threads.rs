@@ -6,6 +6,7 @@ mod common;
 
 use bandolier::{Backend, Bandolier, FromGlobal, Os};
 use common::{Block, Dice, child, isolated, layout, role, scaled};
+use core::alloc::GlobalAlloc;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use core::ptr;
@@ -73,6 +74,44 @@ fn on_a_c_thread(body: extern "C" fn(*mut c_void) -> *mut c_void) {
     let thread = unsafe { thread.assume_init() };
     // SAFETY: made above, joined once.
     assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
+}
+
+/// A heap is made by whichever thread is first, so even one with the smallest stack there is must be able to.
+#[test]
+fn the_first_allocation_of_a_heap_fits_a_small_stack() {
+    static FRESH: Bandolier = Bandolier::new();
+    // Frames are larger where nothing is optimised; two heaps by value would not fit there either.
+    const LEAST: usize = scaled(16, 40, 40) << 10;
+    const STACK: usize = if libc::PTHREAD_STACK_MIN > LEAST { libc::PTHREAD_STACK_MIN } else { LEAST };
+    isolated("the_first_allocation_of_a_heap_fits_a_small_stack", || {
+        extern "C" fn body(_: *mut c_void) -> *mut c_void {
+            let of = layout(64, 8);
+            // SAFETY: the size is not zero.
+            let block = unsafe { FRESH.alloc(of) };
+            if !block.is_null() {
+                // SAFETY: live, of this layout.
+                unsafe { FRESH.dealloc(block, of) };
+            }
+            block.cast()
+        }
+        let mut attributes = core::mem::MaybeUninit::uninit();
+        // SAFETY: a place for the attributes.
+        assert_eq!(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) }, 0);
+        // SAFETY: made by the call above.
+        let set = unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK) };
+        assert_eq!(set, 0);
+        let mut thread = core::mem::MaybeUninit::uninit();
+        let (place, attributes) = (thread.as_mut_ptr(), attributes.as_ptr());
+        // SAFETY: a place for the thread, attributes made above, and a body that looks at no argument.
+        let made = unsafe { libc::pthread_create(place, attributes, body, ptr::null_mut()) };
+        assert_eq!(made, 0);
+        // SAFETY: the call above succeeded, so it wrote the thread.
+        let thread = unsafe { thread.assume_init() };
+        let mut block = ptr::null_mut();
+        // SAFETY: made above, joined once.
+        assert_eq!(unsafe { libc::pthread_join(thread, &raw mut block) }, 0);
+        assert!(!block.is_null());
+    });
 }
 
 /// Allocates when it is dropped, and counts that it was.

@@ -197,6 +197,7 @@ fn words(first: usize, count: usize) -> impl Iterator<Item = (usize, u64)> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[test]
     fn words_cover_exactly_the_bits_asked() {
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn runs_are_disjoint_aligned_and_come_back() {
-        let arena = Box::new(Arena::<{ 1 << 20 }>::new());
+        static ARENA: Arena<{ 1 << 20 }> = Arena::new();
+        let arena = &ARENA;
         let layouts = [(1, 1), (4096, 4096), (70_000, 8192), (300_000, 16384), (5000, 65536)];
         let mut held = Vec::new();
         for (size, align) in layouts {
