@@ -32,7 +32,7 @@ impl World {
     }
 
     fn grow(&self) {
-        self.segments.grow(self.source.supply(), &self.map, 1).unwrap();
+        self.segments.grow(self.source.supply(), &self.map, 1, 4).unwrap();
     }
 
     fn claim(&self, units: u32) -> Option<Run> {

@@ -28,9 +28,9 @@ impl World {
     /// A slab of which `chunks` are taken.
     fn with(chunks: usize) -> (Arc<Self>, Vec<Round>) {
         let world = Self { slabs: Slabs::new(), segments: Segments::new(), map: Map::new(), source: Source::new() };
-        world.segments.grow(world.source.supply(), &world.map, 1).unwrap();
-        let (run, _) = world.segments.claim::<Shared>(1).unwrap();
-        let held = world.slabs.carve(world.source.supply(), run, class()).unwrap();
+        world.segments.grow(world.source.supply(), &world.map, 1, 4).unwrap();
+        let (run, contents) = world.segments.claim::<Shared>(1).unwrap();
+        let held = world.slabs.carve(world.source.supply(), run, contents, class()).unwrap();
         world.map.set(&world.source.memory, run.start, 1, held.id().to_bits());
         let taken = world.take_from(held, chunks);
         assert_eq!(taken.len(), chunks);
@@ -145,6 +145,24 @@ fn a_free_page_is_nobodys() {
                 }
             });
         });
+        here.nothing_lost(0);
+    });
+}
+
+/// A chunk that is given while free pages are purged is purged by that pass or by the next.
+#[test]
+fn a_given_chunk_is_purged_once() {
+    explore(|side| {
+        let (here, chunks) = World::with(1);
+        let purge = move |world: &World| {
+            let mut places = 0;
+            world.slabs.each_free_page(class(), 16, |_, bytes| places += bytes / 16);
+            places
+        };
+        let ((), first) = side.race(&here, move |world| world.give(&chunks), purge);
+        let second = purge(&here);
+        assert!(first == CHUNKS || second == CHUNKS, "{first} then {second}");
+        assert_eq!(purge(&here), 0);
         here.nothing_lost(0);
     });
 }

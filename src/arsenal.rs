@@ -153,9 +153,30 @@ impl Arsenal {
 
     // ---- runs of units -----------------------------------------------------------------------------------------------
 
+    /// A fresh slab.
     fn carve<B: Backend>(&self, backend: &B, class: SizeClass) -> Option<Held> {
-        let (run, _) = self.claim(backend, Slabs::units::<B>(class))?;
-        match self.slabs.carve(self.supply(backend), run, class) {
+        let units = Slabs::units::<B>(class);
+        self.carve_from(backend, class, units, Self::ample::<B>()).or_else(|| self.carve_short(backend, class, units))
+    }
+
+    /// A fresh slab when memory is short: of fewer units if need be, and with no more taken for segments than it needs,
+    /// which leaves more for records.
+    #[cold]
+    fn carve_short<B: Backend>(&self, backend: &B, class: SizeClass, mut units: u32) -> Option<Held> {
+        self.release_free(backend);
+        loop {
+            let held = self.carve_from(backend, class, units, units);
+            units /= 2;
+            if held.is_some() || units as usize * B::UNIT < class.bytes() {
+                return held;
+            }
+        }
+    }
+
+    /// A fresh slab of `units` units, from segments of at most `most` units if new ones are needed.
+    fn carve_from<B: Backend>(&self, backend: &B, class: SizeClass, units: u32, most: u32) -> Option<Held> {
+        let (run, contents) = self.claim(backend, units, most)?;
+        match self.slabs.carve(self.supply(backend), run, contents, class) {
             Some(held) => {
                 self.map.set(backend, run.start, run.units, Owner::Slab(held.id()).to_bits());
                 Some(held)
@@ -167,7 +188,17 @@ impl Arsenal {
         }
     }
 
-    fn claim<B: Backend>(&self, backend: &B, units: u32) -> Option<(Run, Contents)> {
+    /// Units of a segment that is not spared on.
+    fn ample<B: Backend>() -> u32 {
+        (B::SEGMENT / B::UNIT) as u32
+    }
+
+    /// Returns segments without a claimed unit; their bytes.
+    pub(crate) fn release_free<B: Backend>(&self, backend: &B) -> usize {
+        self.segments.release_free(self.supply(backend))
+    }
+
+    fn claim<B: Backend>(&self, backend: &B, units: u32, most: u32) -> Option<(Run, Contents)> {
         loop {
             if let Some(claimed) = self.segments.claim::<B>(units) {
                 return Some(claimed);
@@ -178,7 +209,7 @@ impl Arsenal {
                 }
             }
             // Another thread may claim all of the new segment before us, hence the loop; each turn is somebody's gain.
-            self.segments.grow(self.supply(backend), &self.map, units)?;
+            self.segments.grow(self.supply(backend), &self.map, units, most)?;
         }
     }
 
@@ -223,7 +254,7 @@ impl Arsenal {
 
     /// A run for a block of `bytes`, at most half of a segment.
     pub(crate) fn take_run<B: Backend>(&self, backend: &B, bytes: usize) -> Option<(NonNull<u8>, Contents)> {
-        let (run, contents) = self.claim(backend, Self::units::<B>(bytes))?;
+        let (run, contents) = self.claim(backend, Self::units::<B>(bytes), Self::ample::<B>())?;
         self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
         self.run_bytes.add(run.units as usize * B::UNIT);
         Some((run.start, contents))

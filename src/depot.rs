@@ -15,7 +15,7 @@
 //! - A magazine on a stack is parked, and holds at least one round.
 
 use crate::backend::Backend;
-use crate::geometry::{DEPOT_BYTES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS};
+use crate::geometry::{DEPOT_BYTES, DEPOT_MAGAZINES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS};
 use crate::magazine::{Magazine, Rounds, Top};
 use crate::pool::Pool;
 use crate::size_class::{PerClass, SizeClass};
@@ -102,7 +102,8 @@ impl Depot {
 
     /// Whether the class has as many rounds here as it is allowed to keep.
     pub(crate) fn has_enough(&self, class: SizeClass) -> bool {
-        self.classes[class].rounds.get() * class.bytes() >= DEPOT_BYTES
+        let full = &self.classes[class];
+        full.rounds.get() * class.bytes() >= DEPOT_BYTES || full.magazines.get() >= DEPOT_MAGAZINES
     }
 
     /// An empty magazine for `class`; `None` when there is no memory for one.

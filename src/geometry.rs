@@ -32,6 +32,8 @@ sized! {
     MAGAZINE_BYTES_GROWN: usize = 64 << 10, tiny 64 << 10;
     /// Bytes of chunks of one class that the depot keeps; what comes beyond goes back to the slabs.
     DEPOT_BYTES: usize = 1 << 20, tiny 128;
+    /// Magazines of one class that the depot keeps.
+    DEPOT_MAGAZINES: usize = 128, tiny 8;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;
     /// Size classes.

@@ -303,6 +303,7 @@ impl<B: Backend> Bandolier<B> {
         self.hand_in(heap);
         reclaim::drain(&heap.arsenal, &*self.backend);
         heap.arsenal.retire_idle(&*self.backend);
+        heap.arsenal.release_free(&*self.backend);
     }
 
     /// Hands the calling thread's magazines and those of the shared slots in at the depot.
@@ -334,7 +335,6 @@ impl<B: Backend> Bandolier<B> {
         let mut block = self.take_block(heap, layout, zeroed);
         if block.is_none() {
             self.rescue(heap);
-            let _ = reclaim::give_back(&heap.arsenal, &*self.backend);
             block = self.take_block(heap, layout, zeroed);
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)

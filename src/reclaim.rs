@@ -31,9 +31,8 @@ pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
 /// Returns what no block and no magazine lies in: slabs to segments, segments to the back-end, and pages.
 pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B) -> Reclaimed {
     arsenal.retire_idle(backend);
-    let supply = arsenal.supply(backend);
-    let released = arsenal.segments.release_free(supply);
-    let units = arsenal.segments.purge(supply);
+    let released = arsenal.release_free(backend);
+    let units = arsenal.segments.purge(arsenal.supply(backend));
     let pages = arsenal.purge_slabs(backend);
     Reclaimed { released, purged: units + pages }
 }

@@ -372,24 +372,29 @@ impl Segments {
         })
     }
 
-    /// Draws a segment from the back-end, with at least `units` units; `None` when so much is not to be had.
-    pub(crate) fn grow<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32) -> Option<()> {
-        let mut try_units = ((B::SEGMENT / B::UNIT) as u32).clamp(units, UNITS);
+    /// Draws a segment of `most` units from the back-end, or of fewer, but of `units` at least; `None` when so much, or a
+    /// record for it, is not to be had.
+    pub(crate) fn grow<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32, most: u32) -> Option<()> {
+        let mut tried = most.clamp(units, UNITS);
         loop {
-            let layout = segment_layout::<B>(try_units)?;
-            if let Some(base) = supply.acquire(supply::SEGMENTS, layout) {
-                let installed = self.install(supply, map, base, try_units);
-                if installed.is_none() {
-                    // SAFETY: acquired just now with this layout; nobody was told.
-                    unsafe { supply.release(supply::SEGMENTS, base, layout) };
-                }
-                return installed;
+            let grown = self.grow_by(supply, map, tried);
+            if grown.is_some() || tried == units {
+                return grown;
             }
-            if try_units == units {
-                return None;
-            }
-            try_units = (try_units / 2).max(units);
+            // Also when only the records were too much: a smaller segment may leave room for them.
+            tried = (tried / 2).max(units);
         }
+    }
+
+    fn grow_by<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32) -> Option<()> {
+        let layout = segment_layout::<B>(units)?;
+        let base = supply.acquire(supply::SEGMENTS, layout)?;
+        let installed = self.install(supply, map, base, units);
+        if installed.is_none() {
+            // SAFETY: acquired just now with this layout; nobody was told.
+            unsafe { supply.release(supply::SEGMENTS, base, layout) };
+        }
+        installed
     }
 
     fn install<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, base: NonNull<u8>, units: u32) -> Option<()> {

@@ -1,7 +1,7 @@
 //! Slabs: runs of units cut into chunks of one class, owned by nobody.
 //!
 //! ```text
-//!   free bits   one a chunk, set = free                       state = │ count: i31 │ LISTED │
+//!   free bits   one a chunk, set = free                       state = │ count: i30 │ DIRTY │ LISTED │
 //!
 //!   carve    a claimed run ─▶ held, all free                  count = capacity, LISTED
 //!   pop      listed ─▶ held                                   off a partial stack: one holder
@@ -17,6 +17,8 @@
 //! signed, and a count equal to the capacity says that every bit is set and no give is under way. A give touches the
 //! slab after its addition only if that addition set LISTED, and then nobody else holds the slab.
 //!
+//! DIRTY says that chunks were given since the free pages of the slab were last purged.
+//!
 //! A slab unlisted at a count ≤ 0 is listed by the late giver, perhaps with nothing in it, which is harmless.
 //!
 //! # Invariants
@@ -27,7 +29,7 @@ use crate::backend::Backend;
 use crate::geometry::{NARROW_WORDS, UNITS, WIDE_WORDS, WORD_BITS};
 use crate::magazine::Round;
 use crate::pool::{Pool, Record};
-use crate::segment::Run;
+use crate::segment::{Contents, Run};
 use crate::size_class::{PerClass, SizeClass};
 use crate::stats::Counter;
 use crate::supply::Supply;
@@ -69,23 +71,28 @@ impl SlabId {
     }
 }
 
-/// Count of free chunks and the LISTED flag, in one word.
+/// Count of free chunks and two flags, in one word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State(u32);
 
 impl State {
     const LISTED: u32 = 1;
+    const DIRTY: u32 = 2;
 
-    fn new(count: i32, listed: bool) -> Self {
-        Self((count as u32) << 1 | u32::from(listed))
+    fn new(count: i32, listed: bool, dirty: bool) -> Self {
+        Self((count as u32) << 2 | u32::from(dirty) << 1 | u32::from(listed))
     }
 
     fn count(self) -> i32 {
-        (self.0 as i32) >> 1
+        (self.0 as i32) >> 2
     }
 
     fn listed(self) -> bool {
         self.0 & Self::LISTED != 0
+    }
+
+    fn dirty(self) -> bool {
+        self.0 & Self::DIRTY != 0
     }
 }
 
@@ -361,14 +368,22 @@ impl Slabs {
         (units as u32).min((UNITS / 8).max(1))
     }
 
-    fn capacity<B: Backend>(class: SizeClass) -> usize {
-        let chunks = Self::units::<B>(class) as usize * B::UNIT / class.bytes();
+    fn capacity<B: Backend>(units: u32, class: SizeClass) -> usize {
+        let chunks = units as usize * B::UNIT / class.bytes();
         chunks.min(WIDE_WORDS * WORD_BITS as usize)
     }
 
     /// Cuts a claimed run into chunks of `class`; `None` when there is no record to be had for it.
-    pub(crate) fn carve<B: Backend>(&self, supply: Supply<'_, B>, run: Run, class: SizeClass) -> Option<Held> {
-        let capacity = Self::capacity::<B>(class);
+    ///
+    /// `contents` tells whether there is something in its pages already.
+    pub(crate) fn carve<B: Backend>(
+        &self,
+        supply: Supply<'_, B>,
+        run: Run,
+        contents: Contents,
+        class: SizeClass,
+    ) -> Option<Held> {
+        let capacity = Self::capacity::<B>(run.units, class);
         let wide = capacity > NARROW_WORDS * WORD_BITS as usize;
         let index = if wide { self.wide.take(supply) } else { self.narrow.take(supply) }?;
         let id = SlabId::new(index, wide)?;
@@ -384,7 +399,7 @@ impl Slabs {
             word.store(0, Ordering::Relaxed);
         }
         // Relaxed: as above.
-        slab.state.store(State::new(capacity as i32, true).0, Ordering::Relaxed);
+        slab.state.store(State::new(capacity as i32, true, contents == Contents::Unknown).0, Ordering::Relaxed);
         self.class(class).slabs.add(1);
         self.count_idle(class, 1);
         Some(Held { id })
@@ -422,7 +437,7 @@ impl Slabs {
         let mut now = State(slab.state.load(Ordering::Relaxed));
         loop {
             let count = now.count() - taken as i32;
-            let new = State::new(count, count > 0);
+            let new = State::new(count, count > 0, now.dirty());
             // Release: what we did as the holder comes before what the giver does who lists the slab next.
             match slab.state.compare_exchange_weak(now.0, new.0, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
@@ -453,7 +468,7 @@ impl Slabs {
         // Relaxed: the exchange checks it.
         let mut now = State(slab.state.load(Ordering::Relaxed));
         loop {
-            let new = State::new(now.count() + rounds.len() as i32, true);
+            let new = State::new(now.count() + rounds.len() as i32, true, true);
             // Release: our use of the chunks, and of the slab, comes before its retirement by who acquires this count.
             // Acquire: if this sets LISTED, what the last holder did with the slab, who released it unlisted.
             match slab.state.compare_exchange_weak(now.0, new.0, Ordering::AcqRel, Ordering::Relaxed) {
@@ -517,14 +532,16 @@ impl Slabs {
     }
 
     /// Calls `each` with the start and length of every stretch of whole pages of `page` bytes that lie in free chunks of
-    /// listed slabs of `class`. Nobody else has them while `each` runs.
+    /// listed slabs of `class`, if chunks were given to the slab since the last time. Nobody else has them while `each` runs.
     pub(crate) fn each_free_page(&self, class: SizeClass, page: usize, mut each: impl FnMut(NonNull<u8>, usize)) {
         for stack in &self.class(class).stacks {
             for id in stack.pop_all(self) {
                 let held = Held { id: SlabId(id) };
                 let slab = self.slab(held.id);
                 slab.witness.touch();
-                if let Some(shape) = slab.shape() {
+                // Acquire: the bits of every give whose DIRTY this clears, by the Release in `give`.
+                let before = State(slab.state.fetch_and(!State::DIRTY, Ordering::Acquire));
+                if let Some(shape) = slab.shape().filter(|_| before.dirty()) {
                     slab.each_free(|first, count| {
                         let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
                         let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
@@ -643,9 +660,9 @@ mod tests {
     #[test]
     fn states_round_trip_below_zero() {
         for count in [-4096, -1, 0, 1, 4096] {
-            for listed in [false, true] {
-                let state = State::new(count, listed);
-                assert_eq!((state.count(), state.listed()), (count, listed));
+            for (listed, dirty) in [(false, false), (true, false), (false, true), (true, true)] {
+                let state = State::new(count, listed, dirty);
+                assert_eq!((state.count(), state.listed(), state.dirty()), (count, listed, dirty));
             }
         }
     }
