@@ -44,18 +44,12 @@ impl<const N: usize> World<N> {
         self.contents[index.get() as usize - 1].touch();
         self.stack.push(self, index);
     }
-
-    fn take_all(&self) -> Vec<Index> {
-        let all: Vec<_> = self.stack.pop_all(self).collect();
-        all.iter().for_each(|index| self.contents[index.get() as usize - 1].touch());
-        all
-    }
 }
 
 /// Everything is there once: what is held, and what is left.
 fn nothing_lost<const N: usize>(world: &World<N>, held: impl IntoIterator<Item = Index>) {
     let mut all: Vec<_> = held.into_iter().collect();
-    all.extend(world.take_all());
+    all.extend(core::iter::from_fn(|| world.take()));
     all.sort_unstable();
     assert_eq!(all, (1..=N as u32).map(|n| Index::new(n).unwrap()).collect::<Vec<_>>());
 }
@@ -75,16 +69,6 @@ fn publication() {
     });
 }
 
-/// As `publication`, for all at once.
-#[test]
-fn publication_of_all() {
-    explore(|side| {
-        let here = World::<2>::empty();
-        let (held, ()) = side.race(&here, World::take_all, give_both);
-        nothing_lost(&here, held);
-    });
-}
-
 /// A record is popped and pushed back while the other thread sleeps inside `pop`.
 #[test]
 fn a_record_has_one_owner_even_when_it_comes_back() {
@@ -97,17 +81,6 @@ fn a_record_has_one_owner_even_when_it_comes_back() {
         };
         let (one, other) = side.race(&here, swap, World::take);
         nothing_lost(&here, one.into_iter().chain(other));
-    });
-}
-
-/// The other thread sleeps inside `pop` while everything is taken at once and put back in another order.
-#[test]
-fn a_chain_has_one_owner_even_when_it_comes_back() {
-    explore(|side| {
-        let here = World::<2>::filled();
-        let turn_round = |world: &World<2>| world.take_all().into_iter().for_each(|index| world.give(index));
-        let (held, ()) = side.race(&here, World::take, turn_round);
-        nothing_lost(&here, held);
     });
 }
 

@@ -203,7 +203,7 @@ impl Arsenal {
             if let Some(claimed) = self.segments.claim::<B>(units) {
                 return Some(claimed);
             }
-            if self.retire_idle(backend) {
+            if self.retire_idle(backend, false) {
                 if let Some(claimed) = self.segments.claim::<B>(units) {
                     return Some(claimed);
                 }
@@ -219,11 +219,12 @@ impl Arsenal {
         }
     }
 
-    /// Takes the units of slabs without a live chunk back; whether there were any.
-    pub(crate) fn retire_idle<B: Backend>(&self, backend: &B) -> bool {
+    /// Takes the units of slabs without a live chunk back, of all or, unless `thorough`, of those classes that have many;
+    /// whether there were any.
+    pub(crate) fn retire_idle<B: Backend>(&self, backend: &B, thorough: bool) -> bool {
         let mut any = false;
         for class in SizeClass::all() {
-            self.slabs.retire_idle(class, |run| {
+            self.slabs.retire_idle(class, thorough, |run| {
                 any = true;
                 self.map.set(backend, run.start, run.units, Owner::Nobody.to_bits());
                 self.free_units(run);

@@ -34,31 +34,30 @@ impl Breach {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 fn end(breach: &Breach) -> ! {
     use fmt::Write as _;
-    use std::io::Write as _;
 
     let mut line = Line { bytes: [0; 256], used: 0 };
     // A line that does not fit is cut, which is better than none.
     let _ = write!(line, "{breach}");
-    let _ = std::io::stderr().write_all(&line.bytes[..line.used]);
+    crate::backend::os::complain(&line.bytes[..line.used]);
     std::process::abort()
 }
 
-#[cfg(not(feature = "std"))]
+#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
 extern "C" fn end(breach: &Breach) -> ! {
     panic!("{breach}")
 }
 
 /// A line of text on the stack.
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 struct Line {
     bytes: [u8; 256],
     used: usize,
 }
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.bytes.len() - self.used;

@@ -88,18 +88,6 @@ impl Depot {
         self.grow(class, collisions);
     }
 
-    /// Every magazine of the class.
-    pub(crate) fn take_all(&self, class: SizeClass) -> impl Iterator<Item = Top> {
-        let full = &self.classes[class];
-        full.stack.pop_all(&self.magazines).map(move |index| {
-            // SAFETY: off the stack, so ours; parked by whoever gave it.
-            let top = unsafe { Magazine::unpark(self.magazines.address(index)) };
-            full.magazines.sub(1);
-            full.rounds.sub(usize::from(top.rounds().0));
-            top
-        })
-    }
-
     /// Whether the class has as many rounds here as it is allowed to keep.
     pub(crate) fn has_enough(&self, class: SizeClass) -> bool {
         let full = &self.classes[class];

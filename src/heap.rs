@@ -38,6 +38,32 @@ struct Heap {
 
 const _: () = assert!(core::mem::offset_of!(Heap, arsenal) == 0);
 
+impl Heap {
+    const_fn! {
+        fn new() -> Self {
+            Self { arsenal: Arsenal::new(), slots: Slots::new(), witness: Witness::new() }
+        }
+    }
+
+    /// Makes a heap in place: it is too large for the stack of a small thread or of a kernel.
+    ///
+    /// # Safety
+    /// The place is the caller's to write a heap to.
+    unsafe fn write_new(place: NonNull<Self>) {
+        #[cfg(not(all(test, loom)))]
+        {
+            static NEW: Heap = Heap::new();
+            // SAFETY: the caller's promise; a heap that was never used may be copied, since it refers to nothing of its own.
+            unsafe { place.copy_from_nonoverlapping(NonNull::from(&NEW), 1) };
+        }
+        #[cfg(all(test, loom))]
+        // SAFETY: the caller's promise.
+        unsafe {
+            place.write(Self::new());
+        }
+    }
+}
+
 /// Whether threads get caches of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Caches {
@@ -118,7 +144,9 @@ impl<B: Backend> Bandolier<B> {
         pub fn with_backend(backend: B) -> Self {
             const {
                 assert!(B::UNIT.is_power_of_two() && 4096 <= B::UNIT && B::UNIT <= 64 << 10);
-                assert!(B::SEGMENT % B::UNIT == 0 && B::SEGMENT / B::UNIT <= 64 && B::SEGMENT > 0);
+                let units = B::SEGMENT / B::UNIT;
+                assert!(B::SEGMENT % B::UNIT == 0 && UNITS as usize / 8 <= units && units <= UNITS as usize);
+                assert!(B::ADDRESS_BITS <= usize::BITS);
             }
             Self {
                 heap: AtomicPtr::new(ptr::null_mut()),
@@ -229,7 +257,7 @@ impl<B: Backend> Bandolier<B> {
         let memory = supply.acquire(METADATA, Layout::new::<Heap>())?;
         let made = memory.cast::<Heap>();
         // SAFETY: just acquired with the layout of a `Heap`.
-        unsafe { made.write(Heap { arsenal: Arsenal::new(), slots: Slots::new(), witness: Witness::new() }) };
+        unsafe { Heap::write_new(made) };
         // SAFETY: made just now, and it lives as long as this value, unless another thread's is taken instead.
         let heap = unsafe { made.as_ref() };
         heap.arsenal.drawn.metadata.add(size_of::<Heap>());
@@ -282,6 +310,10 @@ impl<B: Backend> Bandolier<B> {
             self.rescue(heap);
             chunk = self.take(heap, class);
         }
+        if chunk.is_none() {
+            heap.arsenal.release_free(&*self.backend);
+            chunk = self.take(heap, class);
+        }
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
@@ -302,8 +334,7 @@ impl<B: Backend> Bandolier<B> {
     fn rescue(&self, heap: &Heap) {
         self.hand_in(heap);
         reclaim::drain(&heap.arsenal, &*self.backend);
-        heap.arsenal.retire_idle(&*self.backend);
-        heap.arsenal.release_free(&*self.backend);
+        heap.arsenal.retire_idle(&*self.backend, true);
     }
 
     /// Hands the calling thread's magazines and those of the shared slots in at the depot.
@@ -333,8 +364,10 @@ impl<B: Backend> Bandolier<B> {
     fn alloc_block(&self, layout: Layout, zeroed: bool) -> *mut u8 {
         let Some(heap) = self.heap() else { return ptr::null_mut() };
         let mut block = self.take_block(heap, layout, zeroed);
-        if block.is_none() {
+        // More than the heap has could not be freed up here.
+        if block.is_none() && layout.size() <= heap.arsenal.drawn.total() {
             self.rescue(heap);
+            heap.arsenal.release_free(&*self.backend);
             block = self.take_block(heap, layout, zeroed);
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -470,9 +503,11 @@ impl<B: Backend> Drop for Bandolier<B> {
             }
             // SAFETY: no thread is counted, and no call is under way, for there is no other reference to this value.
             unsafe { heap.arsenal.release(&*self.backend) };
-            let memory = NonNull::from(heap).cast();
-            // SAFETY: acquired in `make` with this layout; nothing refers to the heap any more.
-            unsafe { self.backend.release(memory, Layout::new::<Heap>()) };
+            // Relaxed: nobody else has this value. The pointer, and not `heap`, has the right to the memory.
+            if let Some(memory) = NonNull::new(self.heap.load(Ordering::Relaxed)) {
+                // SAFETY: acquired in `make` with this layout; nothing refers to the heap any more.
+                unsafe { self.backend.release(memory.cast(), Layout::new::<Heap>()) };
+            }
         }
         // SAFETY: not used after this, and dropped once.
         unsafe { ManuallyDrop::drop(&mut self.backend) };

@@ -146,7 +146,7 @@ impl Top {
     };
 
     /// The state as the word that a cache stores; never null.
-    pub(crate) fn to_raw(self) -> *mut *mut u8 {
+    pub(crate) const fn to_raw(self) -> *mut *mut u8 {
         self.0
     }
 

@@ -18,7 +18,7 @@ use crate::backend::Backend;
 use crate::geometry::POOL_BLOCKS;
 use crate::stats::Counter;
 use crate::supply::{METADATA, Supply};
-use crate::sync::{Atomic, AtomicPtr, Ordering, array, const_fn};
+use crate::sync::{Atomic, AtomicPtr, CachePadded, Ordering, array, const_fn};
 use crate::treiber::{Index, Links, Stack};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -39,10 +39,16 @@ const LINE: usize = 64;
 
 /// Records of one type.
 pub(crate) struct Pool<T> {
+    /// Apart, since every trade writes to them, and every look-up of a record reads the rest.
+    busy: CachePadded<Busy>,
+    blocks: [AtomicPtr<T>; POOL_BLOCKS],
+}
+
+/// What takes and gives change.
+struct Busy {
     fresh: Atomic<u32>,
     free: Stack,
     taken: Counter,
-    blocks: [AtomicPtr<T>; POOL_BLOCKS],
 }
 
 /// Where a record is: the block, and the place in it.
@@ -92,29 +98,29 @@ impl<T: Record> Pool<T> {
 
     /// A record for the caller to own; `None` when memory for more is not to be had.
     pub(crate) fn take<B: Backend>(&self, supply: Supply<'_, B>) -> Option<Index> {
-        let index = match self.free.pop(self).0 {
+        let index = match self.busy.free.pop(self).0 {
             Some(index) => index,
             None => self.make(supply)?,
         };
-        self.taken.add(1);
+        self.busy.taken.add(1);
         Some(index)
     }
 
     /// Takes a record back from its owner.
     pub(crate) fn give(&self, index: Index) {
-        self.taken.sub(1);
-        self.free.push(self, index);
+        self.busy.taken.sub(1);
+        self.busy.free.push(self, index);
     }
 
     /// Hands out an index for the first time.
     fn make<B: Backend>(&self, supply: Supply<'_, B>) -> Option<Index> {
         // Relaxed: the exchange checks it, and the block is looked at by itself.
-        let mut fresh = self.fresh.load(Ordering::Relaxed);
+        let mut fresh = self.busy.fresh.load(Ordering::Relaxed);
         loop {
             let index = Index::new(fresh.checked_add(1)?)?;
             self.ensure(Self::place(index).block, supply)?;
             // Relaxed both: the index alone is taken; its record travels by the protocol of whoever takes it.
-            match self.fresh.compare_exchange_weak(fresh, index.get(), Ordering::Relaxed, Ordering::Relaxed) {
+            match self.busy.fresh.compare_exchange_weak(fresh, index.get(), Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     // SAFETY: the block is there, and nobody else was given this index or ever will be before us.
                     unsafe { self.address(index).write(T::new(index)) };
@@ -146,7 +152,7 @@ impl<T: Record> Pool<T> {
 
     /// Bytes of records that are owned or linked by somebody.
     pub(crate) fn bytes_in_use(&self) -> usize {
-        self.taken.get() * size_of::<T>()
+        self.busy.taken.get() * size_of::<T>()
     }
 
     /// Gives all memory back.
@@ -169,9 +175,11 @@ impl<T> Pool<T> {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                fresh: Atomic::new(0),
-                free: Stack::new(),
-                taken: Counter::new(),
+                busy: CachePadded::new(Busy {
+                    fresh: Atomic::new(0),
+                    free: Stack::new(),
+                    taken: Counter::new(),
+                }),
                 blocks: array![AtomicPtr::new(ptr::null_mut()); POOL_BLOCKS],
             }
         }

@@ -10,18 +10,20 @@
 //! slab off its stack is the only one that can take its free chunks, and may do with them as it likes.
 //!
 //! Every step is a protocol of the layer it works on, so a pass may run beside allocation, beside frees and beside itself.
-//! It takes nothing from anybody that is in use, and never makes an allocation fail: what it holds for a moment, a thread
-//! that finds none left draws anew from the back-end.
+//! It takes nothing from anybody that is in use, and hides one magazine, one slab or one run at a time from those who look for
+//! one meanwhile: a thread that finds none left draws anew from the back-end. (Where the back-end has not even that, the
+//! allocation may fail that would have had the one.)
 
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::size_class::SizeClass;
 use crate::stats::Reclaimed;
 
-/// Spills every magazine of the depot.
+/// Spills the magazines that the depot has, one at a time, so that others always find the rest.
 pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
     for class in SizeClass::all() {
-        for full in arsenal.depot.take_all(class) {
+        let (magazines, _) = arsenal.depot.counts(class);
+        for full in (0..magazines).map_while(|_| arsenal.depot.take(class)) {
             // SAFETY: taken from the depot, so ours, and discarded empty.
             arsenal.depot.discard(unsafe { arsenal.spill(backend, full) });
         }
@@ -30,7 +32,7 @@ pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
 
 /// Returns what no block and no magazine lies in: slabs to segments, segments to the back-end, and pages.
 pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B) -> Reclaimed {
-    arsenal.retire_idle(backend);
+    arsenal.retire_idle(backend, true);
     let released = arsenal.release_free(backend);
     let units = arsenal.segments.purge(arsenal.supply(backend));
     let pages = arsenal.purge_slabs(backend);

@@ -328,7 +328,11 @@ impl Segments {
                 if let Some((first, contents)) = group.claim(slot, units) {
                     return self.run::<B>(SegmentId::new(index, slot), first, units).map(|run| (run, contents));
                 }
-                group.unhint(slot, k);
+                // Relaxed: a hint that is wrong is taken back by who meets it next.
+                let free = group.segments[slot as usize].free.load(Ordering::Relaxed);
+                if starts(free, 1 << k) == 0 {
+                    group.unhint(slot, k);
+                }
                 hints &= hints - 1;
             }
         }

@@ -104,7 +104,8 @@ pub(crate) struct Shape {
     capacity: u16,
 }
 
-/// A slab's record, out of band. `W` is an array of words, of one of two lengths.
+/// A slab's record, out of band, on cache lines of its own. `W` is an array of words, of one of two lengths.
+#[repr(align(64))]
 pub(crate) struct Slab<W: ?Sized = [Atomic<u64>]> {
     next: Atomic<u32>,
     state: Atomic<u32>,
@@ -304,6 +305,8 @@ impl Iterator for Bits {
 /// Slabs of one class with free chunks, by how free they are, and what is known of all slabs of the class.
 pub(crate) struct Partial {
     stacks: [Stack; STACKS],
+    /// Slabs that a pass over all of them has seen already.
+    swept: Stack,
     pub(crate) slabs: Counter,
     /// Chunks that are out of their slabs.
     pub(crate) taken: Counter,
@@ -314,11 +317,17 @@ pub(crate) struct Partial {
 /// Stacks by quarters of the capacity that are free; the fullest slabs are taken from first, so the rest drain.
 const STACKS: usize = if cfg!(all(test, loom)) { 2 } else { 4 };
 
+/// Slabs found on the wrong stack that a `pop` puts right before it takes what comes.
+const MISPLACED: usize = if cfg!(all(test, loom)) { 1 } else { 4 };
+
+/// Slabs of a class that a pass may look at for each idle one it will find.
+const WORTH_A_PASS: usize = 16;
+
 impl Partial {
-    /// The stack for a slab with `count` free chunks of `capacity`.
-    fn stack(&self, count: i32, capacity: u16) -> &Stack {
+    /// The number of the stack for a slab with `count` free chunks of `capacity`.
+    fn quarter(count: i32, capacity: u16) -> usize {
         let quarter = (count - 1).max(0) as usize * STACKS / usize::from(capacity);
-        &self.stacks[quarter.min(STACKS - 1)]
+        quarter.min(STACKS - 1)
     }
 }
 
@@ -345,6 +354,7 @@ impl Slabs {
                 wide: Pool::new(),
                 classes: PerClass(array![CachePadded::new(Partial {
                     stacks: array![Stack::new(); STACKS],
+                    swept: Stack::new(),
                     slabs: Counter::new(),
                     taken: Counter::new(),
                     idle: Atomic::new(0),
@@ -412,9 +422,36 @@ impl Slabs {
 
     /// Takes a slab with free chunks off its stack, one of the fullest.
     pub(crate) fn pop(&self, class: SizeClass) -> Option<Held> {
-        let id = self.class(class).stacks.iter().find_map(|stack| stack.pop(self).0)?;
-        self.slab(SlabId(id)).witness.touch();
-        Some(Held { id: SlabId(id) })
+        for _ in 0..MISPLACED {
+            let (held, place) = self.pop_any(class)?;
+            // A slab is listed at its first free chunk and stays where it is while more become free.
+            if self.quarter(&held) <= place {
+                return Some(held);
+            }
+            self.settle(held, 0);
+        }
+        self.pop_any(class).map(|(held, _)| held)
+    }
+
+    /// A slab off the first stack that has one, and which stack that was.
+    fn pop_any(&self, class: SizeClass) -> Option<(Held, usize)> {
+        let partial = self.class(class);
+        let mut stacks = partial.stacks.iter().chain([&partial.swept]).enumerate();
+        stacks.find_map(|(place, stack)| Some((self.hold(stack)?, place)))
+    }
+
+    fn hold(&self, stack: &Stack) -> Option<Held> {
+        let id = SlabId(stack.pop(self).0?);
+        self.slab(id).witness.touch();
+        Some(Held { id })
+    }
+
+    /// The stack that a held slab belongs on.
+    fn quarter(&self, held: &Held) -> usize {
+        let slab = self.slab(held.id);
+        // Relaxed: decides where the slab is looked for.
+        let count = State(slab.state.load(Ordering::Relaxed)).count();
+        slab.shape().map_or(0, |shape| Partial::quarter(count, shape.capacity))
     }
 
     /// Takes up to `chunks.len()` chunks from a held slab, lowest address first, and lets go of it.
@@ -429,6 +466,11 @@ impl Slabs {
 
     /// Lets go of a held slab after `taken` of its chunks were taken.
     pub(crate) fn settle(&self, held: Held, taken: usize) {
+        self.settle_on(held, taken, |partial, quarter| &partial.stacks[quarter]);
+    }
+
+    /// As `settle`, with the stack to list it on, if it is listed.
+    fn settle_on(&self, held: Held, taken: usize, stack: impl FnOnce(&Partial, usize) -> &Stack) {
         let slab = self.slab(held.id);
         let Some(shape) = slab.shape() else { return };
         slab.witness.touch();
@@ -448,14 +490,10 @@ impl Slabs {
         if taken > 0 && now.count() == i32::from(shape.capacity) {
             self.count_idle(shape.class, -1);
         }
-        if now.count() > taken as i32 {
-            self.list(held, &shape, now.count() - taken as i32);
+        let count = now.count() - taken as i32;
+        if count > 0 {
+            stack(self.class(shape.class), Partial::quarter(count, shape.capacity)).push(self, held.id.0);
         }
-    }
-
-    /// Puts a held slab that is LISTED onto the stack for `count` free chunks.
-    fn list(&self, held: Held, shape: &Shape, count: i32) {
-        self.class(shape.class).stack(count, shape.capacity).push(self, held.id.0);
     }
 
     /// Gives chunks of one slab back to it, whoever took them. They are in the order of their addresses, or nearly so.
@@ -484,7 +522,7 @@ impl Slabs {
         }
         if !now.listed() {
             slab.witness.touch();
-            self.list(Held { id }, &shape, count);
+            self.class(shape.class).stacks[Partial::quarter(count, shape.capacity)].push(self, id.0);
         }
         Ok(())
     }
@@ -513,47 +551,62 @@ impl Slabs {
         Some(shape.run)
     }
 
-    /// Retires every slab of `class` without a live chunk, and sorts the rest anew.
-    pub(crate) fn retire_idle(&self, class: SizeClass, mut each: impl FnMut(Run)) {
-        // Relaxed: a hint, which is right in a quiet heap.
-        if self.class(class).idle.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        for stack in &self.class(class).stacks {
-            for id in stack.pop_all(self) {
-                let held = Held { id: SlabId(id) };
-                if self.is_idle(&held) {
-                    self.retire(held).into_iter().for_each(&mut each);
-                } else {
-                    self.settle(held, 0);
+    /// Holds the listed slabs of `class` one after the other; `visit` gives back those that live on.
+    ///
+    /// One slab at a time is off the stacks. Those seen wait on a stack of their own, where `pop` finds them too.
+    fn sweep(&self, class: SizeClass, mut visit: impl FnMut(Held) -> Option<Held>) {
+        let partial = self.class(class);
+        let mut left = partial.slabs.get();
+        for stack in &partial.stacks {
+            while let Some(held) = (left > 0).then(|| self.hold(stack)).flatten() {
+                left -= 1;
+                if let Some(held) = visit(held) {
+                    self.settle_on(held, 0, |partial, _| &partial.swept);
                 }
             }
         }
+        for held in (0..partial.slabs.get()).map_while(|_| self.hold(&partial.swept)) {
+            self.settle(held, 0);
+        }
+    }
+
+    /// Retires every slab of `class` without a live chunk, if there are any, and unless `thorough`, enough to be worth the
+    /// pass over all slabs of the class.
+    pub(crate) fn retire_idle(&self, class: SizeClass, thorough: bool, mut each: impl FnMut(Run)) {
+        let partial = self.class(class);
+        // Relaxed: a hint, which is right in a quiet heap.
+        let idle = partial.idle.load(Ordering::Relaxed) as usize;
+        if idle == 0 || (!thorough && idle * WORTH_A_PASS < partial.slabs.get()) {
+            return;
+        }
+        self.sweep(class, |held| {
+            if !self.is_idle(&held) {
+                return Some(held);
+            }
+            self.retire(held).into_iter().for_each(&mut each);
+            None
+        });
     }
 
     /// Calls `each` with the start and length of every stretch of whole pages of `page` bytes that lie in free chunks of
     /// listed slabs of `class`, if chunks were given to the slab since the last time. Nobody else has them while `each` runs.
     pub(crate) fn each_free_page(&self, class: SizeClass, page: usize, mut each: impl FnMut(NonNull<u8>, usize)) {
-        for stack in &self.class(class).stacks {
-            for id in stack.pop_all(self) {
-                let held = Held { id: SlabId(id) };
-                let slab = self.slab(held.id);
-                slab.witness.touch();
-                // Acquire: the bits of every give whose DIRTY this clears, by the Release in `give`.
-                let before = State(slab.state.fetch_and(!State::DIRTY, Ordering::Acquire));
-                if let Some(shape) = slab.shape().filter(|_| before.dirty()) {
-                    slab.each_free(|first, count| {
-                        let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
-                        let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
-                        if start < end {
-                            // SAFETY: inside the slab's run, which begins at a page.
-                            each(unsafe { shape.run.start.add(start) }, end - start);
-                        }
-                    });
-                }
-                self.settle(held, 0);
+        self.sweep(class, |held| {
+            let slab = self.slab(held.id);
+            // Acquire: the bits of every give whose DIRTY this clears, by the Release in `give`.
+            let before = State(slab.state.fetch_and(!State::DIRTY, Ordering::Acquire));
+            if let Some(shape) = slab.shape().filter(|_| before.dirty()) {
+                slab.each_free(|first, count| {
+                    let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
+                    let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
+                    if start < end {
+                        // SAFETY: inside the slab's run, which begins at a page.
+                        each(unsafe { shape.run.start.add(start) }, end - start);
+                    }
+                });
             }
-        }
+            Some(held)
+        });
     }
 
     /// The class of the chunks of a slab that has live ones.

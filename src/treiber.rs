@@ -71,18 +71,13 @@ impl Stack {
 
     /// Links `index`, which the caller owns and hereby gives up.
     pub(crate) fn push(&self, links: &impl Links, index: Index) -> Collisions {
-        self.push_chain(links, index, index)
-    }
-
-    /// Links the chain from `first` to `last`, owned by the caller and linked inside already.
-    pub(crate) fn push_chain(&self, links: &impl Links, first: Index, last: Index) -> Collisions {
         let backoff = Backoff::new();
         let mut collisions = Collisions::default();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // Relaxed: published by the exchange below. Atomic, because a stale `pop` may read it at any time.
-            links.next(last).store(head.index, Ordering::Relaxed);
-            let new = head.then(first.get());
+            links.next(index).store(head.index, Ordering::Relaxed);
+            let new = head.then(index.get());
             // Release: the link, and all that the owner wrote to the record, is seen by the `pop` that acquires
             // this head. Relaxed failure: nothing is read through the head.
             match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
@@ -115,38 +110,6 @@ impl Stack {
             collisions.0 += 1;
             backoff.spin();
         }
-    }
-
-    /// Takes every record there is, as a chain that the caller owns.
-    pub(crate) fn pop_all<'a, L: Links>(&self, links: &'a L) -> Chain<'a, L> {
-        let backoff = Backoff::new();
-        let mut head = self.head.load(Ordering::Relaxed);
-        while head.index != 0 {
-            // Acquire: the links and contents of all records, by the same release sequences as in `pop`.
-            match self.head.compare_exchange_weak(head, head.then(0), Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
-            backoff.spin();
-        }
-        Chain { links, next: head.index }
-    }
-}
-
-/// Records taken by [`Stack::pop_all`], top first. Records not asked for are lost, so it is always used up.
-pub(crate) struct Chain<'a, L> {
-    links: &'a L,
-    next: u32,
-}
-
-impl<L: Links> Iterator for Chain<'_, L> {
-    type Item = Index;
-
-    fn next(&mut self) -> Option<Index> {
-        let index = Index::new(self.next)?;
-        // Relaxed: the chain is ours since `pop_all` acquired it. Read before the caller can link it elsewhere.
-        self.next = self.links.next(index).load(Ordering::Relaxed);
-        Some(index)
     }
 }
 

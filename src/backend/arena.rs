@@ -48,7 +48,7 @@ unsafe impl<const N: usize> Send for Arena<N> {}
 
 impl<const N: usize> Arena<N> {
     /// Pages that the bitmap takes at the front, were it to cover all of `N`.
-    const FRONT: usize = (N / PAGE / 8).div_ceil(PAGE);
+    const FRONT: usize = (N / PAGE).div_ceil(8 * PAGE);
     const PAGES: usize = (N / PAGE).saturating_sub(Self::FRONT);
     const WORDS: usize = Self::PAGES.div_ceil(64);
 
@@ -210,6 +210,18 @@ mod tests {
                 assert_eq!(bits, (first..first + count).collect::<Vec<_>>());
             }
         }
+    }
+
+    /// The bitmap of every size of arena lies before its pages.
+    #[test]
+    fn the_bitmap_is_no_page() {
+        macro_rules! check {
+            ($($pages:literal)*) => {$(
+                assert!(Arena::<{ $pages * PAGE }>::WORDS * 8 <= Arena::<{ $pages * PAGE }>::FRONT * PAGE, "{} pages", $pages);
+                assert!(Arena::<{ $pages * PAGE }>::FRONT + Arena::<{ $pages * PAGE }>::PAGES <= $pages, "{} pages", $pages);
+            )*};
+        }
+        check!(1 2 3 4 5 6 7 8 9 64 65 32767 32768 32769 32770 32771 32775 32776 65538);
     }
 
     #[test]

@@ -55,12 +55,14 @@ unsafe impl<A: GlobalAlloc + Sync + ?Sized> Backend for FromGlobal<A> {
     const SEGMENT: usize = 1 << 20;
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: the heap never asks for a layout of size zero.
+        (layout.size() != 0).then_some(())?;
+        // SAFETY: the size is not zero.
         NonNull::new(unsafe { self.0.alloc(layout) })
     }
 
     fn acquire_zeroed(&self, layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: as above.
+        (layout.size() != 0).then_some(())?;
+        // SAFETY: the size is not zero.
         NonNull::new(unsafe { self.0.alloc_zeroed(layout) })
     }
 

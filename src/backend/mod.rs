@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 mod arena;
 mod global_alloc;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
-mod os;
+pub(crate) mod os;
 
 pub use arena::Arena;
 pub use global_alloc::FromGlobal;
@@ -42,10 +42,12 @@ pub type Native = Os;
 /// - blocks handed out are valid for reads and writes, aligned and sized as their layout says, disjoint from each other
 ///   and from everything else until they are released, and stay where they are when the back-end itself is moved or
 ///   used from another thread;
-/// - all of them lie in the 2^[`ADDRESS_BITS`](Self::ADDRESS_BITS) bytes that begin at [`base`](Self::base);
+/// - all of them lie in the 2^[`ADDRESS_BITS`](Self::ADDRESS_BITS) bytes that begin at [`base`](Self::base), where the end
+///   of the address space is followed by its beginning;
+/// - they stay valid until they are released, even when the back-end itself is forgotten (a heap with thread caches is, if
+///   it is dropped while a thread still has magazines of it);
 /// - no method panics or unwinds, and none calls the heap that it serves, in whatever round-about way;
-/// - [`UNIT`](Self::UNIT) is a power of two from 4 KiB to 64 KiB, and [`SEGMENT`](Self::SEGMENT) a multiple of it, at
-///   most 64 times as large.
+/// - [`UNIT`](Self::UNIT) is a power of two from 4 KiB to 64 KiB, and [`SEGMENT`](Self::SEGMENT) 8 to 64 times as large.
 ///
 /// A block that breaks the alignment is caught, and ends the process with a message.
 ///
@@ -77,7 +79,7 @@ pub type Native = Os;
 /// let heap = Bandolier::with_backend(Counted::default()).without_thread_caches();
 /// assert_eq!(heap.backend().bytes.load(Relaxed), 0); // nothing is asked for before it is needed
 /// ```
-pub unsafe trait Backend: Sync {
+pub unsafe trait Backend: Sync + 'static {
     /// Bytes of the smallest run of pages that a segment hands out, and the alignment of segments.
     const UNIT: usize = 64 << 10;
 
@@ -85,14 +87,15 @@ pub unsafe trait Backend: Sync {
     const SEGMENT: usize = 64 * Self::UNIT;
 
     /// Width of the addresses, relative to [`base`](Self::base), of all blocks.
-    const ADDRESS_BITS: u32 = if usize::BITS == 64 { 48 } else { usize::BITS };
+    const ADDRESS_BITS: u32 = if usize::BITS == 64 { 49 } else { usize::BITS };
 
     /// Whether [`acquire`](Self::acquire) always gives memory that reads as zero.
     const ZEROED: bool = false;
 
-    /// The lowest address that a block can have; a multiple of [`UNIT`](Self::UNIT), and always the same.
+    /// The lowest address that a block can have; a multiple of [`UNIT`](Self::UNIT), and always the same. By default the
+    /// addresses lie around zero, so that those of user space and of a kernel in the upper half are both among them.
     fn base(&self) -> usize {
-        0
+        if Self::ADDRESS_BITS >= usize::BITS { 0 } else { (1_usize << (Self::ADDRESS_BITS - 1)).wrapping_neg() }
     }
 
     /// A block for `layout`, or `None` when there is none to be had.

@@ -17,6 +17,14 @@ pub struct Os;
 /// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Writes to standard error, without a lock and without a heap where that can be.
+pub(crate) fn complain(line: &[u8]) {
+    imp::complain(line);
+}
+
+#[cfg(unix)]
+pub(crate) use imp::at_thread_exit;
+
 /// `bytes` rounded up to whole pages, unless that is more than an object can have.
 fn whole_pages(bytes: usize) -> Option<usize> {
     let page = imp::page_size();
@@ -31,8 +39,8 @@ unsafe impl Backend for Os {
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
         let bytes = whole_pages(layout.size())?;
-        let align = if bytes >= HUGE_PAGE { layout.align().max(HUGE_PAGE) } else { layout.align() };
-        imp::map(bytes, align)
+        let huge = (bytes >= HUGE_PAGE).then(|| imp::map(bytes, layout.align().max(HUGE_PAGE))).flatten();
+        huge.or_else(|| imp::map(bytes, layout.align()))
     }
 
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
@@ -80,6 +88,63 @@ mod imp {
         SIZE.store(size, Ordering::Relaxed);
         size
     }
+
+    pub(super) fn complain(line: &[u8]) {
+        // SAFETY: the bytes are there. If they cannot be written there is nobody left to tell.
+        unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+    }
+
+    /// What a thread calls when it exits.
+    type Hook = unsafe extern "C" fn(*mut core::ffi::c_void);
+
+    /// The key of the hook, plus one; 0 = not made yet.
+    static KEY: Atomic<u64> = Atomic::new(0);
+
+    fn key(hook: Hook) -> Option<libc::pthread_key_t> {
+        // Relaxed: the number alone is needed.
+        let known = KEY.load(Ordering::Relaxed);
+        if known != 0 {
+            return Some((known - 1) as libc::pthread_key_t);
+        }
+        let mut key = 0;
+        // SAFETY: a place for the key, and a destructor that takes any value.
+        if unsafe { libc::pthread_key_create(&raw mut key, Some(hook)) } != 0 {
+            return None;
+        }
+        // Relaxed both: as above.
+        match KEY.compare_exchange(0, key as u64 + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(key),
+            Err(other) => {
+                // SAFETY: made just now, known to nobody.
+                unsafe { libc::pthread_key_delete(key) };
+                Some((other - 1) as libc::pthread_key_t)
+            }
+        }
+    }
+
+    /// Sees to it that `hook`, always the same function, is called when the calling thread exits: after the destructors of
+    /// thread-locals, and also if this is called from one of those, or from another key's destructor.
+    pub(crate) fn at_thread_exit(hook: Hook) -> bool {
+        // SAFETY: the key is there until the library is unloaded; a value that is not null asks for the destructor.
+        key(hook).is_some_and(|key| unsafe { libc::pthread_setspecific(key, core::ptr::without_provenance(1)) == 0 })
+    }
+
+    /// Takes the hook back when the library that it lies in is unloaded, or the program ends.
+    #[cfg(target_os = "linux")]
+    extern "C" fn forget_hook() {
+        // Relaxed: as in `key`.
+        let known = KEY.load(Ordering::Relaxed);
+        if known != 0 {
+            // SAFETY: a key made in `key`; threads that exit from now on find no destructor.
+            unsafe { libc::pthread_key_delete((known - 1) as libc::pthread_key_t) };
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[used]
+    // SAFETY: the section holds pointers to functions of this type, called once when the object is unloaded.
+    #[unsafe(link_section = ".fini_array")]
+    static FORGET_HOOK: extern "C" fn() = forget_hook;
 
     /// Fresh pages at an address that the kernel chooses.
     fn map_anywhere(bytes: usize, protection: i32) -> Option<NonNull<u8>> {
@@ -162,8 +227,7 @@ mod imp {
         // SAFETY: `place` is a mapping of `new` bytes of ours which nobody uses: the move may replace it.
         let moved = unsafe { libc::mremap(block.as_ptr().cast(), old, new, flags, place.as_ptr()) };
         if moved == libc::MAP_FAILED {
-            // SAFETY: the move did not happen, so `place` is still our unused mapping.
-            unsafe { unmap(place, new) };
+            // Some kernels have unmapped the place by now, and it may be somebody else's: its addresses are given up.
             return None;
         }
         NonNull::new(moved.cast())
@@ -179,9 +243,9 @@ mod imp {
 
 #[cfg(windows)]
 mod imp {
-    use crate::breach::Breach;
     use crate::sync::{Atomic, Ordering};
     use core::ptr::{self, NonNull};
+    use std::io::Write as _;
     use windows_sys::Win32::System::Memory::{
         MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
     };
@@ -202,6 +266,11 @@ mod imp {
         };
         SIZE.store(size, Ordering::Relaxed);
         size
+    }
+
+    pub(super) fn complain(line: &[u8]) {
+        // If it cannot be written there is nobody left to tell.
+        let _ = std::io::stderr().write_all(line);
     }
 
     fn reserve(at: *const u8, bytes: usize, commit: u32) -> Option<NonNull<u8>> {
@@ -244,8 +313,8 @@ mod imp {
         let back = unsafe { VirtualAlloc(start.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
         if back.is_null() {
             // The pages would fault at the next touch, far from here: nothing sound is left to do with the range.
-            let what = "the system does not give purged pages back";
-            Breach { what, chunk: start.addr().get(), size: bytes, align: page_size(), class: 0 }.abort();
+            super::complain(b"bandolier: the system does not give purged pages back\n");
+            std::process::abort();
         }
         gone
     }

@@ -22,7 +22,7 @@ use crate::backend::Backend;
 use crate::geometry::SHARDS;
 use crate::magazine::{Round, Top};
 use crate::size_class::{PerClass, SizeClass};
-use crate::sync::{AtomicPtr, CachePadded, Ordering, Witness};
+use crate::sync::{AtomicPtr, CachePadded, Ordering, Witness, array, const_fn};
 use core::cell::Cell;
 use core::ptr;
 
@@ -64,15 +64,21 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new() -> Self {
-        Self {
-            shards: core::array::from_fn(|_| {
-                CachePadded::new(PerClass(core::array::from_fn(|_| Slot {
-                    loaded: AtomicPtr::new(Top::NONE.to_raw()),
-                    previous: Cell::new(Top::NONE),
-                    witness: Witness::new(),
-                })))
-            }),
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                shards: array![
+                    CachePadded::new(PerClass(array![
+                        Slot {
+                            loaded: AtomicPtr::new(Top::NONE.to_raw()),
+                            previous: Cell::new(Top::NONE),
+                            witness: Witness::new(),
+                        };
+                        SizeClass::COUNT
+                    ]));
+                    SHARDS
+                ],
+            }
         }
     }
 

@@ -10,9 +10,10 @@
 //! before `main`, in other destructors, after the exit hook. Only in `live` does the `owner` match a heap, and only then
 //! are the magazines anything but `Top::NONE`; so one comparison covers every other state, and every other heap.
 //!
-//! The exit hook is a second thread-local with a destructor, registered from the slow path. It hands the magazines in at
-//! the depot. It is registered early, so it runs after the destructors registered later; those registered before it, and
-//! C's, find the state `gone` and the shared slots.
+//! The exit hook hands the magazines in at the depot. On Unix it is the destructor of a pthread key, which runs after those
+//! of thread-locals, may be set at any time, and needs nothing from the standard library, whose own registration allocates
+//! from the global allocator in some versions and on some systems; elsewhere it is a thread-local with a destructor. What
+//! runs later still finds the state `gone`, and the shared slots.
 //!
 //! # Invariants
 //! - A thread has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
@@ -149,6 +150,7 @@ impl ThreadCache {
     /// Hands all magazines of `arsenal` in, if the thread works for it.
     pub(crate) fn flush(&self, arsenal: &Arsenal) {
         if ptr::eq(self.owner.get(), arsenal) {
+            self.generation.set(arsenal.generation());
             self.hand_in(arsenal);
         }
     }
@@ -188,18 +190,8 @@ mod local {
     use super::ThreadCache;
     use crate::cache::cpu;
 
-    /// Its destructor is the exit hook.
-    struct Hook;
-
-    impl Drop for Hook {
-        fn drop(&mut self) {
-            with(ThreadCache::leave);
-        }
-    }
-
     std::thread_local! {
         static CACHE: ThreadCache = const { ThreadCache::new() };
-        static HOOK: Hook = const { Hook };
     }
 
     /// Works on the calling thread's cache.
@@ -209,8 +201,31 @@ mod local {
         CACHE.with(|cache| work(unsafe { &*cpu::in_register(cache) }))
     }
 
-    /// Sets the exit hook of the calling thread, unless it has run already.
+    unsafe extern "C" fn leave(_: *mut core::ffi::c_void) {
+        with(ThreadCache::leave);
+    }
+
+    /// Sets the exit hook of the calling thread.
+    #[cfg(unix)]
     pub(crate) fn register() -> bool {
+        crate::backend::os::at_thread_exit(leave)
+    }
+
+    /// Sets the exit hook of the calling thread, unless it has run already.
+    #[cfg(not(unix))]
+    pub(crate) fn register() -> bool {
+        struct Hook;
+
+        impl Drop for Hook {
+            fn drop(&mut self) {
+                // SAFETY: it asks nothing of its argument.
+                unsafe { leave(core::ptr::null_mut()) };
+            }
+        }
+
+        std::thread_local! {
+            static HOOK: Hook = const { Hook };
+        }
         HOOK.try_with(|_| ()).is_ok()
     }
 }

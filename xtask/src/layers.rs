@@ -14,10 +14,19 @@ use crate::source::{Function, NamePath, Source, rust_files};
 
 /// Every module of `src/`, from low to high. The order is total, so there is no cycle to think about.
 const ORDER: &[(&str, &[&str])] = &[
-    ("L0", &["sync", "geometry", "size_class", "breach", "stats"]),
+    ("L0", &["sync", "geometry", "size_class", "stats"]),
     (
         "L1",
-        &["backend", "backend::os", "backend::global_alloc", "backend::arena", "backend::none", "supply", "treiber"],
+        &[
+            "backend",
+            "backend::os",
+            "backend::global_alloc",
+            "backend::arena",
+            "backend::none",
+            "breach",
+            "supply",
+            "treiber",
+        ],
     ),
     ("L2", &["pool", "map"]),
     ("L3", &["magazine", "segment"]),
