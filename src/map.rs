@@ -254,6 +254,50 @@ impl Map {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::supply::Drawn;
+
+    /// A back-end with the addresses of whichever half; nothing is drawn from it but records.
+    struct Anywhere;
+
+    // SAFETY: blocks are the system allocator's.
+    unsafe impl Backend for Anywhere {
+        fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+            // SAFETY: the size is not zero.
+            NonNull::new(unsafe { std::alloc::alloc(layout) })
+        }
+
+        unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+            // SAFETY: the caller's promise.
+            unsafe { std::alloc::dealloc(block.as_ptr(), layout) }
+        }
+    }
+
+    /// User space, and the upper half, where kernels live.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn addresses_of_both_halves_have_entries() {
+        let (map, drawn) = (Map::new(), Drawn::new());
+        let supply = Supply { backend: &Anywhere, drawn: &drawn };
+        let addresses =
+            [0x1_0000, 0x7fff_ffff_0000, 0xffff_0000_0010_0000, 0xffff_8880_0010_0000, 0xffff_ffff_ffff_0000];
+        for (value, address) in (1..).zip(addresses) {
+            let start = NonNull::without_provenance(core::num::NonZeroUsize::new(address).unwrap());
+            assert!(matches!(map.cover(supply, start, 1), Some(Ok(()))), "{address:#x}");
+            map.set(&Anywhere, start, 1, value);
+        }
+        for (value, address) in (1..).zip(addresses) {
+            assert_eq!((map.get(&Anywhere, address), map.get(&Anywhere, address + 0xffff)), (value, value));
+        }
+        assert_eq!(map.get(&Anywhere, 0x100_0000_0000_0000), 0);
+        // SAFETY: nobody uses the map any more.
+        unsafe { map.release(supply) };
+        assert_eq!(drawn.total(), 0);
+    }
+}
+
 #[cfg(all(test, loom))]
 #[path = "../loom-tests/map.rs"]
 mod loom_tests;

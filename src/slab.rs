@@ -710,6 +710,37 @@ mod tests {
         assert_eq!(Bits(0b1001_0010).collect::<Vec<_>>(), [1, 4, 7]);
     }
 
+    /// Slabs are listed at their first free chunk; what becomes free later does not make them come first.
+    #[test]
+    fn the_fullest_slab_is_taken_from_first() {
+        use crate::backend::Arena;
+        static ARENA: Arena<{ 4 << 20 }> = Arena::new();
+        let (backend, drawn) = (&ARENA, crate::supply::Drawn::new());
+        let supply = Supply { backend: &backend, drawn: &drawn };
+        let (map, segments, slabs) = (crate::map::Map::new(), crate::segment::Segments::new(), Slabs::new());
+        let class = SizeClass::numbered(3).unwrap();
+        segments.grow(supply, &map, 2, 2).unwrap();
+        let mut full = || {
+            let (run, contents) = segments.claim::<&'static Arena<{ 4 << 20 }>>(1).unwrap();
+            let held = slabs.carve(supply, run, contents, class).unwrap();
+            let (id, mut chunks) = (held.id(), std::vec![MaybeUninit::uninit(); 4096]);
+            let taken = slabs.take(held, &mut chunks);
+            // SAFETY: `take` has written that many.
+            (id, chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect::<Vec<_>>())
+        };
+        let ((dense, some), (sparse, most)) = (full(), full());
+        slabs.give(dense, &some[..1]).unwrap();
+        slabs.give(sparse, &most[..1]).unwrap();
+        slabs.give(sparse, &most[1..most.len() - 1]).unwrap();
+        let first = slabs.pop(class).unwrap();
+        assert_eq!(first.id(), dense);
+        assert_eq!(slabs.pop(class).unwrap().id(), sparse);
+        assert!(slabs.pop(class).is_none());
+        slabs.settle(first, 0);
+        // SAFETY: nobody uses any of it any more.
+        unsafe { segments.release(supply) };
+    }
+
     #[test]
     fn states_round_trip_below_zero() {
         for count in [-4096, -1, 0, 1, 4096] {

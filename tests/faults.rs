@@ -314,3 +314,36 @@ fn every_budget_is_used_and_used_again() {
         assert_eq!(account.outstanding(), 0);
     }
 }
+
+// ---- reclaim beside a full heap ------------------------------------------------------------------------------------
+
+/// A pass of reclaim hides one slab and one magazine at a time: beside it, a heap whose back-end has nothing left still
+/// finds the thousands of chunks that are free.
+#[test]
+fn reclaim_beside_a_full_heap_makes_nothing_fail() {
+    static ARENA: Arena<{ 8 << 20 }> = Arena::new();
+    let heap = Bandolier::with_backend(&ARENA).without_thread_caches();
+    let (free, held): (Vec<_>, Vec<_>) =
+        fill(&heap, 1024).into_iter().enumerate().partition(|(number, _)| number % 16 != 0);
+    free.into_iter().for_each(|(_, block)| block.free(&heap));
+    let _ = heap.reclaim();
+    let done = core::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(core::sync::atomic::Ordering::Relaxed) {
+                let _ = heap.reclaim();
+            }
+        });
+        for round in 0..scaled(500, 100, 5) as u64 {
+            let blocks: Vec<_> = (0..200).map(|n| Block::new(&heap, layout(1024, 1), round * 200 + n)).collect();
+            let nulls = blocks.iter().filter(|block| block.is_none()).count();
+            blocks.into_iter().flatten().for_each(|block| block.free(&heap));
+            if nulls > 0 {
+                done.store(true, core::sync::atomic::Ordering::Relaxed);
+            }
+            assert_eq!(nulls, 0, "allocations failed in round {round}");
+        }
+        done.store(true, core::sync::atomic::Ordering::Relaxed);
+    });
+    held.into_iter().for_each(|(_, block)| block.free(&heap));
+}

@@ -11,6 +11,9 @@ use crate::{layers, loom, orderings};
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
 
+/// Every feature that a stable compiler has.
+const ALL_APIS: &[&str] = &["--features=allocator-api2/alloc"];
+
 /// A run of the steps: where, and what could not be had.
 struct Run<'a> {
     root: &'a Path,
@@ -38,6 +41,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "test", what: "unit, integration and doc tests; examples build", go: test },
     Step { name: "release", what: "unit and integration tests, optimised", go: release },
+    Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
     Step {
@@ -136,11 +140,17 @@ fn clippy(run: &Run<'_>) -> Result<(), String> {
 }
 
 fn test(run: &Run<'_>) -> Result<(), String> {
-    run.cargo(&[&["test"], LIBRARY].concat())
+    run.cargo(&[&["test"], LIBRARY, ALL_APIS].concat())
 }
 
 fn release(run: &Run<'_>) -> Result<(), String> {
-    run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests"]].concat())
+    run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests"], ALL_APIS].concat())
+}
+
+fn service(run: &Run<'_>) -> Result<(), String> {
+    run.cargo(&[&["build", "--release", "--example", "service"], LIBRARY].concat())?;
+    let built = cargo::target(run.root, "release").join("examples/service");
+    Call::new(run.root, "bash", &["examples/service/checks.sh", &built.to_string_lossy()]).run()
 }
 
 fn xtask(run: &Run<'_>) -> Result<(), String> {
@@ -173,6 +183,7 @@ fn msrv(run: &Run<'_>) -> Result<(), String> {
     let had = cargo::need_toolchain(run.root, &toolchain);
     run.unless_missing(&format!("check with Rust {toolchain}"), had, || {
         check(&[])?;
+        check(&["--features=allocator-api2"])?;
         check(&["--no-default-features"])
     })
 }
