@@ -61,18 +61,25 @@ fn two_threads_make_the_heap() {
     });
 }
 
-/// A block is allocated by one thread and freed by another, which reclaims.
+/// A block is allocated by one thread and freed by another, while the first allocates again.
 #[test]
 fn a_block_is_freed_elsewhere() {
     explore(|side| {
         let here = World::new();
         let block = here.alloc(16);
-        let free = move |world: &World| {
-            world.free(block, 16);
-            let _ = world.heap.reclaim();
-        };
-        let ((), mine) = side.race(&here, free, |world| world.alloc(16));
+        let ((), mine) = side.race(&here, move |world| world.free(block, 16), |world| world.alloc(16));
         here.free(mine, 16);
+        here.nothing_lost();
+    });
+}
+
+/// A heap with nothing in it is reclaimed while a thread allocates its first block.
+#[test]
+fn reclaim_beside_the_first_block() {
+    explore(|side| {
+        let here = World::new();
+        let (_, block) = side.race(&here, |world| world.heap.reclaim().total(), |world| world.alloc(16));
+        here.free(block, 16);
         here.nothing_lost();
     });
 }
