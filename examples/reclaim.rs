@@ -3,7 +3,8 @@
 //! `cargo run --release --example reclaim` prints resident memory (Linux only) and times at each step.
 
 use bandolier::{Bandolier, Stats};
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 
 #[global_allocator]
 static HEAP: Bandolier = Bandolier::new();
