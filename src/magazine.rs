@@ -274,17 +274,17 @@ mod tests {
     }
 
     fn chunk(n: usize) -> Round {
-        NonNull::without_provenance((n * 16).try_into().unwrap())
+        NonNull::new(ptr::without_provenance_mut(n * 16)).unwrap()
     }
 
     #[test]
     fn none_is_empty_and_full() {
         // SAFETY: `NONE` belongs to nobody and is never written.
-        unsafe {
-            assert!(Top::NONE.pop().is_none());
-            assert!(Top::NONE.push(chunk(1)).is_none());
-            assert!(Top::NONE.take_all().0.is_empty());
-        }
+        assert!(unsafe { Top::NONE.pop() }.is_none());
+        // SAFETY: as above.
+        assert!(unsafe { Top::NONE.push(chunk(1)) }.is_none());
+        // SAFETY: as above.
+        assert!(unsafe { Top::NONE.take_all() }.0.is_empty());
         assert_eq!((Top::NONE.rounds(), Top::NONE.room(), Top::NONE.index()), (Rounds(0), Rounds(0), None));
     }
 

@@ -284,7 +284,7 @@ mod tests {
         let addresses =
             [0x1_0000, 0x7fff_ffff_0000, 0xffff_0000_0010_0000, 0xffff_8880_0010_0000, 0xffff_ffff_ffff_0000];
         for (value, address) in (1..).zip(addresses) {
-            let start = NonNull::without_provenance(core::num::NonZeroUsize::new(address).unwrap());
+            let start = NonNull::new(ptr::without_provenance_mut(address)).unwrap();
             assert!(matches!(map.cover(supply, start, 1), Some(Ok(()))), "{address:#x}");
             map.set(&Anywhere, start, 1, value);
         }

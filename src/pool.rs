@@ -196,7 +196,7 @@ impl<T: Record> Links for Pool<T> {
 mod tests {
     use super::*;
 
-    struct Small(Atomic<u32>, [u8; 1500]);
+    struct Small(Atomic<u32>, #[expect(dead_code, reason = "gives it its size")] [u8; 1500]);
 
     impl Record for Small {
         fn new(_: Index) -> Self {

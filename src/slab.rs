@@ -672,7 +672,7 @@ mod tests {
             let largest: usize = 64 * (64 << 10) / 8;
             for offset in (0..largest).step_by(class.bytes()) {
                 for near in [offset.saturating_sub(1), offset, offset + 1, offset + class.bytes() - 1] {
-                    assert_eq!((near as u64 * inverse >> 40) as usize, near / class.bytes());
+                    assert_eq!(((near as u64 * inverse) >> 40) as usize, near / class.bytes());
                 }
             }
         }
@@ -720,7 +720,7 @@ mod tests {
         let (map, segments, slabs) = (crate::map::Map::new(), crate::segment::Segments::new(), Slabs::new());
         let class = SizeClass::numbered(3).unwrap();
         segments.grow(supply, &map, 2, 2).unwrap();
-        let mut full = || {
+        let full = || {
             let (run, contents) = segments.claim::<&'static Arena<{ 4 << 20 }>>(1).unwrap();
             let held = slabs.carve(supply, run, contents, class).unwrap();
             let (id, mut chunks) = (held.id(), std::vec![MaybeUninit::uninit(); 4096]);
