@@ -22,8 +22,8 @@ pub(crate) fn complain(line: &[u8]) {
     imp::complain(line);
 }
 
-#[cfg(unix)]
-pub(crate) use imp::at_thread_exit;
+#[cfg(target_os = "linux")]
+pub(crate) use exit::at_thread_exit;
 
 /// `bytes` rounded up to whole pages, unless that is more than an object can have.
 fn whole_pages(bytes: usize) -> Option<usize> {
@@ -93,58 +93,6 @@ mod imp {
         // SAFETY: the bytes are there. If they cannot be written there is nobody left to tell.
         unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     }
-
-    /// What a thread calls when it exits.
-    type Hook = unsafe extern "C" fn(*mut core::ffi::c_void);
-
-    /// The key of the hook, plus one; 0 = not made yet.
-    static KEY: Atomic<u64> = Atomic::new(0);
-
-    fn key(hook: Hook) -> Option<libc::pthread_key_t> {
-        // Relaxed: the number alone is needed.
-        let known = KEY.load(Ordering::Relaxed);
-        if known != 0 {
-            return Some((known - 1) as libc::pthread_key_t);
-        }
-        let mut key = 0;
-        // SAFETY: a place for the key, and a destructor that takes any value.
-        if unsafe { libc::pthread_key_create(&raw mut key, Some(hook)) } != 0 {
-            return None;
-        }
-        // Relaxed both: as above.
-        match KEY.compare_exchange(0, key as u64 + 1, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => Some(key),
-            Err(other) => {
-                // SAFETY: made just now, known to nobody.
-                unsafe { libc::pthread_key_delete(key) };
-                Some((other - 1) as libc::pthread_key_t)
-            }
-        }
-    }
-
-    /// Sees to it that `hook`, always the same function, is called when the calling thread exits: after the destructors of
-    /// thread-locals, and also if this is called from one of those, or from another key's destructor.
-    pub(crate) fn at_thread_exit(hook: Hook) -> bool {
-        // SAFETY: the key is there until the library is unloaded; a value that is not null asks for the destructor.
-        key(hook).is_some_and(|key| unsafe { libc::pthread_setspecific(key, core::ptr::without_provenance(1)) == 0 })
-    }
-
-    /// Takes the hook back when the library that it lies in is unloaded, or the program ends.
-    #[cfg(target_os = "linux")]
-    extern "C" fn forget_hook() {
-        // Relaxed: as in `key`.
-        let known = KEY.load(Ordering::Relaxed);
-        if known != 0 {
-            // SAFETY: a key made in `key`; threads that exit from now on find no destructor.
-            unsafe { libc::pthread_key_delete((known - 1) as libc::pthread_key_t) };
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[used]
-    // SAFETY: the section holds pointers to functions of this type, called once when the object is unloaded.
-    #[unsafe(link_section = ".fini_array")]
-    static FORGET_HOOK: extern "C" fn() = forget_hook;
 
     /// Fresh pages at an address that the kernel chooses.
     fn map_anywhere(bytes: usize, protection: i32) -> Option<NonNull<u8>> {
@@ -239,6 +187,62 @@ mod imp {
     pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize, _: usize) -> Option<NonNull<u8>> {
         None
     }
+}
+
+/// The end of a thread.
+#[cfg(target_os = "linux")]
+mod exit {
+    use crate::sync::{Atomic, Ordering};
+
+    /// What a thread calls when it exits.
+    type Hook = unsafe extern "C" fn(*mut core::ffi::c_void);
+
+    /// The key of the hook, plus one; 0 = not made yet.
+    static KEY: Atomic<u64> = Atomic::new(0);
+
+    fn key(hook: Hook) -> Option<libc::pthread_key_t> {
+        // Relaxed: the number alone is needed.
+        let known = KEY.load(Ordering::Relaxed);
+        if known != 0 {
+            return Some((known - 1) as libc::pthread_key_t);
+        }
+        let mut key = 0;
+        // SAFETY: a place for the key, and a destructor that takes any value.
+        if unsafe { libc::pthread_key_create(&raw mut key, Some(hook)) } != 0 {
+            return None;
+        }
+        // Relaxed both: as above.
+        match KEY.compare_exchange(0, key as u64 + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(key),
+            Err(other) => {
+                // SAFETY: made just now, known to nobody.
+                unsafe { libc::pthread_key_delete(key) };
+                Some((other - 1) as libc::pthread_key_t)
+            }
+        }
+    }
+
+    /// Sees to it that `hook`, always the same function, is called when the calling thread exits: after the destructors of
+    /// thread-locals, and also if this is called from one of those, or from another key's destructor.
+    pub(crate) fn at_thread_exit(hook: Hook) -> bool {
+        // SAFETY: the key is there until the library is unloaded; a value that is not null asks for the destructor.
+        key(hook).is_some_and(|key| unsafe { libc::pthread_setspecific(key, core::ptr::without_provenance(1)) == 0 })
+    }
+
+    /// Takes the hook back when the library that it lies in is unloaded, or the program ends.
+    extern "C" fn forget_hook() {
+        // Relaxed: as in `key`.
+        let known = KEY.load(Ordering::Relaxed);
+        if known != 0 {
+            // SAFETY: a key made in `key`; threads that exit from now on find no destructor.
+            unsafe { libc::pthread_key_delete((known - 1) as libc::pthread_key_t) };
+        }
+    }
+
+    #[used]
+    // SAFETY: the section holds pointers to functions of this type, called once when the object is unloaded.
+    #[unsafe(link_section = ".fini_array")]
+    static FORGET_HOOK: extern "C" fn() = forget_hook;
 }
 
 #[cfg(windows)]

@@ -10,10 +10,12 @@
 //! before `main`, in other destructors, after the exit hook. Only in `live` does the `owner` match a heap, and only then
 //! are the magazines anything but `Top::NONE`; so one comparison covers every other state, and every other heap.
 //!
-//! The exit hook hands the magazines in at the depot. On Unix it is the destructor of a pthread key, which runs after those
-//! of thread-locals, may be set at any time, and needs nothing from the standard library, whose own registration allocates
-//! from the global allocator in some versions and on some systems; elsewhere it is a thread-local with a destructor. What
-//! runs later still finds the state `gone`, and the shared slots.
+//! The exit hook hands the magazines in at the depot. On Linux it is the destructor of a pthread key, which runs after those
+//! of thread-locals, while their memory is still there, may be set at any time, and needs nothing from the standard library.
+//! Elsewhere a key's destructor may come after the end of the cache itself, so there it is a thread-local with a destructor.
+//! (Before Rust 1.93 the standard library keeps such destructors, outside of Linux with glibc, in a list that it allocates
+//! from the global allocator, and ends the process if a thread's first use of memory is to register one of the program's
+//! own.) What runs later still finds the state `gone`, and the shared slots.
 //!
 //! # Invariants
 //! - A thread has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
@@ -206,13 +208,13 @@ mod local {
     }
 
     /// Sets the exit hook of the calling thread.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     pub(crate) fn register() -> bool {
         crate::backend::os::at_thread_exit(leave)
     }
 
     /// Sets the exit hook of the calling thread, unless it has run already.
-    #[cfg(not(unix))]
+    #[cfg(not(target_os = "linux"))]
     pub(crate) fn register() -> bool {
         struct Hook;
 
