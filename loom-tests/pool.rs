@@ -19,6 +19,11 @@ impl Record for Watched {
         Self { next: Atomic::new(0), contents: Witness::new() }
     }
 
+    unsafe fn renew(record: core::ptr::NonNull<Self>, _: Index) {
+        // SAFETY: the caller owns the record.
+        unsafe { record.as_ref() }.contents.touch();
+    }
+
     fn next(&self) -> &Atomic<u32> {
         &self.next
     }
@@ -89,5 +94,54 @@ fn growth_that_fails_takes_no_index() {
         assert_eq!(pool.take(supply), None);
         pool.give(first);
         assert_eq!(pool.take(supply), Some(first));
+    });
+}
+
+/// A block is trimmed while another thread takes records of it and gives them back.
+#[test]
+fn a_trimmed_block_has_no_owner() {
+    explore(|side| {
+        let here = World::new();
+        let first = here.take();
+        here.give(first);
+        let work = |world: &World| {
+            let index = world.take();
+            world.give(index);
+        };
+        side.race(&here, work, |world| world.pool.trim(world.source.supply()));
+        let (one, two) = (here.take(), here.take());
+        assert_ne!(one, two);
+        here.give(one);
+        here.give(two);
+        assert!(here.pool.trim(here.source.supply()) > 0);
+        assert_eq!(here.pool.bytes_in_use(), 0);
+    });
+}
+
+/// Two threads trim at once.
+#[test]
+fn two_trims_do_not_lose_each_others_records() {
+    explore(|side| {
+        let here = World::new();
+        let (one, two) = (here.take(), here.take());
+        here.give(one);
+        let trim = |world: &World| world.pool.trim(world.source.supply());
+        side.race(&here, trim, trim);
+        let again = here.take();
+        assert_ne!(again, two);
+        assert!(here.source.memory().metadata_blocks() <= 2);
+    });
+}
+
+/// A block of which a record is in use stays as it is.
+#[test]
+fn a_block_with_a_record_in_use_is_not_trimmed() {
+    explore(|_| {
+        let world = World::new();
+        let (one, two, three) = (world.take(), world.take(), world.take());
+        world.give(two);
+        world.pool.trim(world.source.supply());
+        let (four, five) = (world.take(), world.take());
+        assert!([four, five].iter().all(|index| ![one, three].contains(index)) && four != five);
     });
 }

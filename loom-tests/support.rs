@@ -69,8 +69,8 @@ impl Memory {
     }
 
     fn watch(&self, start: NonNull<u8>, bytes: usize) {
-        let first = self.place(start.addr().get());
-        for witness in &self.watched[first..first + bytes / UNIT * PLACES] {
+        let (first, last) = (self.place(start.addr().get()), self.place(start.addr().get() + bytes - 1));
+        for witness in &self.watched[first..=last] {
             witness.touch();
         }
     }
@@ -123,10 +123,15 @@ impl Drop for Memory {
 unsafe impl Backend for Shared {
     const UNIT: usize = UNIT;
     const SEGMENT: usize = 4 * UNIT;
+    const PURGES: bool = true;
     const ADDRESS_BITS: u32 = (UNITS * UNIT).ilog2();
 
     fn base(&self) -> usize {
         self.0.region.1.addr().get()
+    }
+
+    fn granule(&self) -> usize {
+        16
     }
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
@@ -164,7 +169,16 @@ unsafe impl Backend for Shared {
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        self.0.watch(start, bytes);
+        let memory = &*self.0;
+        if start.addr().get().wrapping_sub(self.base()) < UNITS * UNIT {
+            memory.watch(start, bytes);
+            return true;
+        }
+        let books = memory.books.lock().unwrap();
+        let found = books.blocks.iter().find(|(first, layout, _)| {
+            (first.addr().get()..first.addr().get() + layout.size()).contains(&start.addr().get())
+        });
+        found.expect("no such block").2.touch();
         true
     }
 }

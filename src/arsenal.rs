@@ -233,18 +233,22 @@ impl Arsenal {
         any
     }
 
+    /// Gives the pages back of free units, of free chunks of slabs in use, and of records not in use; the bytes of them.
+    pub(crate) fn purge<B: Backend>(&self, backend: &B) -> usize {
+        let supply = self.supply(backend);
+        let records = self.slabs.trim(supply) + self.depot.trim(supply);
+        self.segments.purge(supply) + self.purge_slabs(backend) + records
+    }
+
     /// Gives the pages back that lie wholly in free chunks of slabs in use; the bytes of them.
-    pub(crate) fn purge_slabs<B: Backend>(&self, backend: &B) -> usize {
-        let (page, mut bytes, mut able) = (backend.granule(), 0, true);
+    fn purge_slabs<B: Backend>(&self, backend: &B) -> usize {
+        let (granule, mut bytes) = (backend.granule(), 0);
         for class in SizeClass::all() {
-            self.slabs.each_free_page(class, page, |start, length| {
-                // SAFETY: whole pages of free chunks that are nobody else's meanwhile.
-                able = able && unsafe { backend.purge(start, length) };
-                bytes += if able { length } else { 0 };
+            self.slabs.each_free_page(class, granule, |start, length| {
+                // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
+                let purged = unsafe { backend.purge(start, length) };
+                bytes += if purged { length } else { 0 };
             });
-            if !able {
-                break;
-            }
         }
         bytes
     }

@@ -144,6 +144,11 @@ impl Depot {
         (full.magazines.get(), full.rounds.get())
     }
 
+    /// Gives the pages of magazines back that are not in use; the bytes of them.
+    pub(crate) fn trim<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+        self.magazines.trim(supply)
+    }
+
     /// Bytes of records in use.
     pub(crate) fn bytes_in_use(&self) -> usize {
         self.magazines.bytes_in_use()

@@ -82,6 +82,12 @@ impl Record for Magazine {
         }
     }
 
+    unsafe fn renew(magazine: NonNull<Self>, index: Index) {
+        let place = magazine.as_ptr().wrapping_byte_add(core::mem::offset_of!(Self, header.index));
+        // SAFETY: the record is the caller's; the field is no link, and nobody refers to it.
+        unsafe { place.cast::<Index>().write(index) };
+    }
+
     fn next(&self) -> &Atomic<u32> {
         &self.header.next
     }

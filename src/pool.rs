@@ -1,18 +1,21 @@
 //! Immortal records, named by index.
 //!
 //! ```text
-//!   chunks[0]  ─▶ │ 1 │ 2 │ … │ F │              F records, about a page of them
-//!   chunks[1]  ─▶ │ F+1 │ …        │ 3F │        twice as many; and so on, each block twice the last
-//!   fresh = how many indices were ever handed out;  free = a stack of those that came back
+//!   block 0  ─▶ │ 1 │ 2 │ … │ F │              F records, about a page of them
+//!   block 1  ─▶ │ F+1 │ …        │ 3F │        twice as many; and so on, each block twice the last
+//!               └── fresh: how many of the block were handed out ──┘        free: a stack of those that came back
 //!
-//!   take()   free ─▶ Owned, or fresh+1 ─▶ Owned and made for the first time
+//!   take()   free ─▶ Owned, or fresh+1 ─▶ Owned, after it is made
 //!   give(i)  Owned ─▶ free
+//!   trim()   free ─▶ Owned, all of them; a block that is Owned as a whole: fresh = LOCKED, purged, fresh = 0;
+//!            the rest ─▶ free
 //! ```
 //!
 //! # Invariants
-//! - Blocks are never given back while the pool lives: an index once handed out can be looked up for ever, so a stale
-//!   reader reads a stale record and never freed memory.
-//! - A record is made by whoever first takes its index, before anybody else knows the index.
+//! - Blocks are never given back while the pool lives, and a link is only ever accessed atomically once it is made: an
+//!   index once handed out can be looked up for ever, so a stale reader reads a stale link, or zero where the page was
+//!   purged, and never freed memory.
+//! - A record is made, or made anew, by whoever takes its index from `fresh`, before anybody else knows the index.
 
 use crate::backend::Backend;
 use crate::geometry::POOL_BLOCKS;
@@ -28,6 +31,12 @@ pub(crate) trait Record: Sync {
     /// A record in its first state.
     fn new(index: Index) -> Self;
 
+    /// Makes a record anew that has come back, and whose bytes are zero or what they were; all but its link.
+    ///
+    /// # Safety
+    /// The record was made at some time, is the caller's, and nobody refers to more of it than its link.
+    unsafe fn renew(record: NonNull<Self>, index: Index);
+
     /// The link by which stacks chain it.
     fn next(&self) -> &Atomic<u32>;
 }
@@ -41,15 +50,26 @@ const LINE: usize = 64;
 pub(crate) struct Pool<T> {
     /// Apart, since every trade writes to them, and every look-up of a record reads the rest.
     busy: CachePadded<Busy>,
-    blocks: [AtomicPtr<T>; POOL_BLOCKS],
+    blocks: [Block<T>; POOL_BLOCKS],
 }
 
 /// What takes and gives change.
 struct Busy {
-    fresh: Atomic<u32>,
     free: Stack,
     taken: Counter,
 }
+
+/// Records that were acquired together.
+struct Block<T> {
+    memory: AtomicPtr<T>,
+    /// How many of them, from the first, are handed out; or `LOCKED`.
+    fresh: Atomic<u32>,
+    /// How many of them, from the first, were made before they were last all handed out from the first again.
+    made: Atomic<u32>,
+}
+
+/// More than a block has: nothing is handed out.
+const LOCKED: u32 = u32::MAX;
 
 /// Where a record is: the block, and the place in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +83,17 @@ impl<T: Record> Pool<T> {
         let first = FIRST_BYTES / size_of::<T>();
         if first == 0 || cfg!(all(test, loom)) { 1 } else { first as u32 }
     };
+
+    /// How many records a block has.
+    fn length(block: usize) -> u32 {
+        Self::FIRST << block
+    }
+
+    /// The name of the record at `offset` in a block.
+    fn index(block: usize, offset: u32) -> Option<Index> {
+        let before = Self::FIRST.checked_mul((1_u32 << block) - 1)?;
+        Index::new(before.checked_add(offset)?.checked_add(1)?)
+    }
 
     fn place(index: Index) -> Place {
         let number = index.get() - 1;
@@ -89,7 +120,7 @@ impl<T: Record> Pool<T> {
         let Place { block, offset } = Self::place(index);
         // Relaxed: the block was installed, or seen with Acquire, by whoever took `index` first, and the index came
         // from there to here through Release and Acquire.
-        let first = self.blocks[block].load(Ordering::Relaxed);
+        let first = self.blocks[block].memory.load(Ordering::Relaxed);
         // SAFETY: not null by the above.
         let first = unsafe { NonNull::new_unchecked(first) };
         // SAFETY: `offset` is below the block's length.
@@ -112,28 +143,48 @@ impl<T: Record> Pool<T> {
         self.busy.free.push(self, index);
     }
 
-    /// Hands out an index for the first time.
+    /// Hands out an index from the first block that has one.
     fn make<B: Backend>(&self, supply: Supply<'_, B>) -> Option<Index> {
-        // Relaxed: the exchange checks it, and the block is looked at by itself.
-        let mut fresh = self.busy.fresh.load(Ordering::Relaxed);
-        loop {
-            let index = Index::new(fresh.checked_add(1)?)?;
-            self.ensure(Self::place(index).block, supply)?;
-            // Relaxed both: the index alone is taken; its record travels by the protocol of whoever takes it.
-            match self.busy.fresh.compare_exchange_weak(fresh, index.get(), Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    // SAFETY: the block is there, and nobody else was given this index or ever will be before us.
-                    unsafe { self.address(index).write(T::new(index)) };
-                    return Some(index);
+        (0..POOL_BLOCKS).find_map(|block| {
+            // Relaxed: the exchange checks it.
+            let mut fresh = self.blocks[block].fresh.load(Ordering::Relaxed);
+            while fresh < Self::length(block) {
+                let Some(index) = Self::index(block, fresh) else { return Some(None) };
+                if self.ensure(block, supply).is_none() {
+                    return Some(None);
                 }
-                Err(now) => fresh = now,
+                // Acquire: the block's last trim is over, by the Release that ended it.
+                match self.blocks[block].fresh.compare_exchange_weak(
+                    fresh,
+                    fresh + 1,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => return Some(Some(self.write(index, fresh))),
+                    Err(now) => fresh = now,
+                }
             }
+            None
+        })?
+    }
+
+    /// Makes the record named `index`, `offset` into its block, which the caller has just taken from `fresh`.
+    fn write(&self, index: Index, offset: u32) -> Index {
+        let record = self.address(index);
+        // Relaxed: written by a trim, which the exchange of `fresh` acquired.
+        if offset < self.blocks[Self::place(index).block].made.load(Ordering::Relaxed) {
+            // SAFETY: made before; ours, and all who knew it have given it back.
+            unsafe { T::renew(record, index) };
+        } else {
+            // SAFETY: the block is there, and nobody else was ever given this index.
+            unsafe { record.write(T::new(index)) };
         }
+        index
     }
 
     /// Sees to it that the block is there.
     fn ensure<B: Backend>(&self, block: usize, supply: Supply<'_, B>) -> Option<()> {
-        let slot = self.blocks.get(block)?;
+        let slot = &self.blocks.get(block)?.memory;
         // Acquire: who installed the block did so with Release after acquiring it from the back-end.
         if !slot.load(Ordering::Acquire).is_null() {
             return Some(());
@@ -150,6 +201,55 @@ impl<T: Record> Pool<T> {
         Some(())
     }
 
+    /// Gives the pages of blocks back of which no record is in use; the bytes of them.
+    pub(crate) fn trim<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+        let (mut chain, mut free) = (None, [0; POOL_BLOCKS]);
+        while let Some(index) = self.busy.free.pop(self).0 {
+            // Relaxed, here and below: the record is ours.
+            self.get(index).next().store(chain.map_or(0, Index::get), Ordering::Relaxed);
+            chain = Some(index);
+            free[Self::place(index).block] += 1;
+        }
+        let locked: [bool; POOL_BLOCKS] =
+            core::array::from_fn(|block| free[block] > 0 && self.lock(block, free[block]));
+        while let Some(index) = chain {
+            chain = Index::new(self.get(index).next().load(Ordering::Relaxed));
+            if !locked[Self::place(index).block] {
+                self.busy.free.push(self, index);
+            }
+        }
+        let bytes = |block| self.purge(supply, block, free[block]);
+        (0..POOL_BLOCKS).filter(|&block| locked[block]).map(bytes).sum()
+    }
+
+    /// Stops handing out records of a block, if `free` are all that ever were.
+    fn lock(&self, block: usize, free: u32) -> bool {
+        let fresh = &self.blocks[block].fresh;
+        // Relaxed both: the records were acquired with the stack; this only keeps others from taking new ones.
+        fresh.compare_exchange(free, LOCKED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Purges a locked block, all of whose `made` records are the caller's, and hands it out from the first again.
+    fn purge<B: Backend>(&self, supply: Supply<'_, B>, block: usize, made: u32) -> usize {
+        let Block { memory, fresh, made: before } = &self.blocks[block];
+        // Relaxed all: the block is ours; published by the Release below.
+        let start = memory.load(Ordering::Relaxed).cast::<u8>();
+        before.store(made.max(before.load(Ordering::Relaxed)), Ordering::Relaxed);
+        let granule = supply.backend.granule();
+        let front = start.addr().wrapping_neg() & (granule - 1);
+        let used = made as usize * size_of::<T>();
+        let whole = used.saturating_sub(front) & !(granule - 1);
+        let purged = match NonNull::new(start.wrapping_add(front)) {
+            // SAFETY: whole granules inside the block, of records that are ours; their links are atomic, and may be read
+            // as zero.
+            Some(first) if whole > 0 => unsafe { supply.backend.purge(first, whole) },
+            _ => false,
+        };
+        // Release: what we and the last owners did with the records comes before their next making.
+        fresh.store(0, Ordering::Release);
+        if purged { whole } else { 0 }
+    }
+
     /// Bytes of records that are owned or linked by somebody.
     pub(crate) fn bytes_in_use(&self) -> usize {
         self.busy.taken.get() * size_of::<T>()
@@ -162,7 +262,7 @@ impl<T: Record> Pool<T> {
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         for (block, slot) in self.blocks.iter().enumerate() {
             // Relaxed: the caller alone is left.
-            let memory = slot.load(Ordering::Relaxed);
+            let memory = slot.memory.load(Ordering::Relaxed);
             if let (Some(memory), Some(layout)) = (NonNull::new(memory), Self::layout(block)) {
                 // SAFETY: acquired in `ensure` with this layout; unused, by the caller's promise.
                 unsafe { supply.release(METADATA, memory.cast(), layout) };
@@ -175,12 +275,11 @@ impl<T> Pool<T> {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                busy: CachePadded::new(Busy {
-                    fresh: Atomic::new(0),
-                    free: Stack::new(),
-                    taken: Counter::new(),
-                }),
-                blocks: array![AtomicPtr::new(ptr::null_mut()); POOL_BLOCKS],
+                busy: CachePadded::new(Busy { free: Stack::new(), taken: Counter::new() }),
+                blocks: array![
+                    Block { memory: AtomicPtr::new(ptr::null_mut()), fresh: Atomic::new(0), made: Atomic::new(0) };
+                    POOL_BLOCKS
+                ],
             }
         }
     }
@@ -202,6 +301,7 @@ mod tests {
         fn new(_: Index) -> Self {
             Self(Atomic::new(0), [7; 1500])
         }
+        unsafe fn renew(_: NonNull<Self>, _: Index) {}
         fn next(&self) -> &Atomic<u32> {
             &self.0
         }

@@ -34,9 +34,8 @@ pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
 pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B) -> Reclaimed {
     arsenal.retire_idle(backend, true);
     let released = arsenal.release_free(backend);
-    let units = arsenal.segments.purge(arsenal.supply(backend));
-    let pages = arsenal.purge_slabs(backend);
-    Reclaimed { released, purged: units + pages }
+    let purged = if B::PURGES { arsenal.purge(backend) } else { 0 };
+    Reclaimed { released, purged }
 }
 
 #[cfg(all(test, loom))]

@@ -142,6 +142,10 @@ impl Record for Group {
         }
     }
 
+    unsafe fn renew(_: NonNull<Self>, _: Index) {
+        // A group never comes back.
+    }
+
     fn next(&self) -> &Atomic<u32> {
         &self.pool_link
     }

@@ -129,6 +129,13 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
         }
     }
 
+    unsafe fn renew(slab: NonNull<Self>, _: Index) {
+        // `carve` writes the rest, all of it. (A `Cell` is written whole: what it held is not looked at.)
+        let place = slab.as_ptr().wrapping_byte_add(core::mem::offset_of!(Self, shape));
+        // SAFETY: the record is the caller's; the field is no link, and nobody refers to it.
+        unsafe { place.cast::<Cell<Option<Shape>>>().write(Cell::new(None)) };
+    }
+
     fn next(&self) -> &Atomic<u32> {
         &self.next
     }
@@ -628,6 +635,11 @@ impl Slabs {
             (true, true) => Err("a chunk in use was handed out again"),
             _ => Ok(()),
         }
+    }
+
+    /// Gives the pages of records back that are not in use; the bytes of them.
+    pub(crate) fn trim<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+        self.narrow.trim(supply) + self.wide.trim(supply)
     }
 
     /// Bytes of records in use.

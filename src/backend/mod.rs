@@ -92,6 +92,9 @@ pub unsafe trait Backend: Sync + 'static {
     /// Whether [`acquire`](Self::acquire) always gives memory that reads as zero.
     const ZEROED: bool = false;
 
+    /// Whether [`purge`](Self::purge) can give memory back. If not, it is not called.
+    const PURGES: bool = false;
+
     /// The lowest address that a block can have; a multiple of [`UNIT`](Self::UNIT), and always the same. By default the
     /// addresses lie around zero, so that those of user space and of a kernel in the upper half are both among them.
     fn base(&self) -> usize {

@@ -36,6 +36,7 @@ fn whole_pages(bytes: usize) -> Option<usize> {
 // allocates, panics, or calls a heap.
 unsafe impl Backend for Os {
     const ZEROED: bool = true;
+    const PURGES: bool = true;
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
         let bytes = whole_pages(layout.size())?;

@@ -351,6 +351,7 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     const SEGMENT: usize = B::SEGMENT;
     const ADDRESS_BITS: u32 = B::ADDRESS_BITS;
     const ZEROED: bool = B::ZEROED;
+    const PURGES: bool = B::PURGES;
 
     fn base(&self) -> usize {
         self.inner.base()
