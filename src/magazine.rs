@@ -273,10 +273,25 @@ mod tests {
     use super::*;
     use std::boxed::Box;
 
-    fn armed(capacity: u16) -> Top {
-        let magazine = Box::leak(Box::new(Magazine::new(Index::MIN)));
-        // SAFETY: fresh, empty, ours.
-        unsafe { Magazine::arm(NonNull::from(magazine), Rounds(capacity)) }
+    /// A magazine for a test.
+    struct Owned(NonNull<Magazine>);
+
+    impl Owned {
+        fn new() -> Self {
+            Self(NonNull::from(Box::leak(Box::new(Magazine::new(Index::MIN)))))
+        }
+
+        fn armed(&self, capacity: u16) -> Top {
+            // SAFETY: fresh, empty, ours.
+            unsafe { Magazine::arm(self.0, Rounds(capacity)) }
+        }
+    }
+
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            // SAFETY: leaked in `new`, and the test is over.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
     }
 
     fn chunk(n: usize) -> Round {
@@ -297,7 +312,8 @@ mod tests {
     #[test]
     fn rounds_come_out_in_reverse_and_are_counted() {
         for capacity in [1, 2, 63, MOST_ROUNDS as u16] {
-            let mut top = armed(capacity);
+            let magazine = Owned::new();
+            let mut top = magazine.armed(capacity);
             for n in 1..=usize::from(capacity) {
                 assert_eq!(usize::from(top.rounds().0), n - 1);
                 // SAFETY: ours.
@@ -319,7 +335,8 @@ mod tests {
 
     #[test]
     fn a_parked_magazine_keeps_its_rounds() {
-        let mut top = armed(5);
+        let magazine = Owned::new();
+        let mut top = magazine.armed(5);
         for n in 1..4 {
             // SAFETY: ours.
             top = unsafe { top.push(chunk(n)) }.unwrap();
@@ -337,9 +354,10 @@ mod tests {
     #[test]
     fn a_fill_pops_in_its_own_order_even_when_short() {
         for count in 0..=4 {
+            let magazine = Owned::new();
             // SAFETY: fresh, empty, ours.
             let mut top = unsafe {
-                armed(4).fill(|words| {
+                magazine.armed(4).fill(|words| {
                     assert_eq!(words.len(), 4);
                     for (n, word) in words[..count].iter_mut().enumerate() {
                         word.write(chunk(n + 1));
