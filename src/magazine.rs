@@ -44,7 +44,8 @@ pub(crate) struct Rounds(pub(crate) u16);
 #[repr(C, align(8))]
 struct Header {
     next: Atomic<u32>,
-    index: Index,
+    /// In a cell, since a stale reader of the link may refer to the record while its next owner makes it anew.
+    index: Cell<Index>,
     capacity: Cell<Rounds>,
     parked: Cell<Rounds>,
     witness: Witness,
@@ -63,7 +64,7 @@ pub(crate) struct Magazine {
 const _: () = assert!(size_of::<Magazine>() == BLOCK && align_of::<Magazine>() == BLOCK);
 const _: () = assert!(core::mem::offset_of!(Magazine, words) == size_of::<Header>());
 
-// SAFETY: the link is atomic; `index` never changes; everything else is touched by the one owner only, who got the
+// SAFETY: the link is atomic; everything else is touched by the one owner only, who got the
 // magazine through a stack that orders it after the last owner.
 unsafe impl Sync for Magazine {}
 
@@ -73,7 +74,7 @@ impl Record for Magazine {
         Self {
             header: Header {
                 next: Atomic::new(0),
-                index,
+                index: Cell::new(index),
                 capacity: Cell::new(none),
                 parked: Cell::new(none),
                 witness: Witness::new(),
@@ -85,7 +86,7 @@ impl Record for Magazine {
     unsafe fn renew(magazine: NonNull<Self>, index: Index) {
         let place = magazine.as_ptr().wrapping_byte_add(core::mem::offset_of!(Self, header.index));
         // SAFETY: the record is the caller's; the field is no link, and nobody refers to it.
-        unsafe { place.cast::<Index>().write(index) };
+        unsafe { place.cast::<Cell<Index>>().write(Cell::new(index)) };
     }
 
     fn next(&self) -> &Atomic<u32> {
@@ -204,7 +205,7 @@ impl Top {
 
     /// The name of the magazine, unless this is `NONE`.
     pub(crate) fn index(self) -> Option<Index> {
-        self.header().map(|header| header.index)
+        self.header().map(|header| header.index.get())
     }
 
     /// How many rounds fit into the magazine; none into `NONE`.
@@ -228,7 +229,7 @@ impl Top {
         let header = self.header()?;
         header.witness.touch();
         header.parked.set(self.rounds());
-        Some(header.index)
+        Some(header.index.get())
     }
 
     /// The rounds as a slice, and the state of the magazine without them.
