@@ -1,6 +1,7 @@
 //! What a thread has cost so far.
 
 use core::time::Duration;
+use std::io::Read;
 
 /// CPU time of the calling thread: what it ran, not what it waited while others ran.
 ///
@@ -24,9 +25,32 @@ pub fn peak_rss_kib() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
+/// What this process has resident now, in KiB, give or take some dozen pages that the kernel has not summed up yet;
+/// `None` where `/proc` does not tell. Allocates nothing.
+pub fn rss_kib() -> Option<u64> {
+    let mut line = [0; 128];
+    let pages: u64 = head("/proc/self/statm", &mut line)?.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: it reads a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * page.unsigned_abs() / 1024)
+}
+
+/// The same exactly, by a walk through the page tables. Allocates nothing.
+pub fn exact_rss_kib() -> Option<u64> {
+    let mut lines = [0; 256];
+    let text = head("/proc/self/smaps_rollup", &mut lines)?;
+    text.lines().find_map(|line| line.strip_prefix("Rss:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// As much of a file as fits.
+fn head<'a>(file: &str, place: &'a mut [u8]) -> Option<&'a str> {
+    let read = std::fs::File::open(file).ok()?.read(place).ok()?;
+    core::str::from_utf8(&place[..read]).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{peak_rss_kib, thread_cpu};
+    use super::{exact_rss_kib, peak_rss_kib, rss_kib, thread_cpu};
 
     #[test]
     fn the_clock_of_a_busy_thread_goes_on() {
@@ -40,5 +64,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_process_is_resident() {
         assert!(peak_rss_kib().is_some_and(|kib| kib > 0));
+        let block = vec![1_u8; 64 << 20];
+        let (roughly, exactly) = (rss_kib().unwrap(), exact_rss_kib().unwrap());
+        assert!(exactly > 64 << 10 && roughly.abs_diff(exactly) < 16 << 10, "{roughly} {exactly}");
+        drop(block);
     }
 }

@@ -14,4 +14,5 @@ pub mod clock;
 pub mod crew;
 pub mod dice;
 pub mod record;
+pub mod trace;
 pub mod workloads;

@@ -1,6 +1,8 @@
 //! One line of output per measurement: tab-separated, in the order of [`Record::HEADER`].
 
 use crate::crew::Cost;
+use crate::trace::Trace;
+use crate::workloads::Outcome;
 use core::fmt::{self, Display};
 use core::str::FromStr;
 
@@ -21,14 +23,17 @@ pub struct Record {
     pub pairs: u64,
     /// The process' so far; zero where the system does not tell.
     pub peak_rss_kib: u64,
+    /// Resident memory at the ends of its phases and over time, of workloads that are about memory.
+    pub trace: Trace,
 }
 
 impl Record {
     /// The names of the columns.
-    pub const HEADER: &str = "allocator\tworkload\tthreads\tcpu_ns\twall_ns\tpairs\tpeak_rss_kib";
+    pub const HEADER: &str = "allocator\tworkload\tthreads\tcpu_ns\twall_ns\tpairs\tpeak_rss_kib\ttrace";
 
-    /// The record of a run that had this cost.
-    pub fn of(allocator: &str, workload: &str, threads: usize, cost: &Cost, peak_rss_kib: u64) -> Self {
+    /// The record of a run that had this cost and left this trace.
+    pub fn of(allocator: &str, workload: &str, threads: usize, outcome: Outcome, peak_rss_kib: u64) -> Self {
+        let Outcome { cost, trace } = outcome;
         Self {
             allocator: allocator.to_owned(),
             workload: workload.to_owned(),
@@ -37,14 +42,20 @@ impl Record {
             wall_ns: cost.wall.as_secs_f64() * 1e9 / cost.each as f64,
             pairs: cost.pairs,
             peak_rss_kib,
+            trace,
         }
+    }
+
+    /// Resident memory at the end of the phase of that name, in KiB.
+    pub fn at(&self, phase: &str) -> Option<f64> {
+        self.trace.points.iter().find(|point| point.name == phase).map(|point| point.rss_kib as f64)
     }
 }
 
 impl Display for Record {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { allocator, workload, threads, cpu_ns, wall_ns, pairs, peak_rss_kib } = self;
-        write!(out, "{allocator}\t{workload}\t{threads}\t{cpu_ns:.3}\t{wall_ns:.3}\t{pairs}\t{peak_rss_kib}")
+        let Self { allocator, workload, threads, cpu_ns, wall_ns, pairs, peak_rss_kib, trace } = self;
+        write!(out, "{allocator}\t{workload}\t{threads}\t{cpu_ns:.3}\t{wall_ns:.3}\t{pairs}\t{peak_rss_kib}\t{trace}")
     }
 }
 
@@ -64,7 +75,7 @@ impl FromStr for Record {
     type Err = NoRecord;
 
     fn from_str(line: &str) -> Result<Self, NoRecord> {
-        let mut fields = line.trim_end().split('\t');
+        let mut fields = line.trim_end_matches('\n').split('\t');
         Ok(Self {
             allocator: next(&mut fields)?,
             workload: next(&mut fields)?,
@@ -73,6 +84,7 @@ impl FromStr for Record {
             wall_ns: next(&mut fields)?,
             pairs: next(&mut fields)?,
             peak_rss_kib: next(&mut fields)?,
+            trace: next(&mut fields)?,
         })
     }
 }
@@ -84,6 +96,7 @@ fn next<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Result<T,
 #[cfg(test)]
 mod tests {
     use super::{NoRecord, Record};
+    use crate::trace::{Point, Trace};
 
     #[test]
     fn a_record_comes_back_from_its_line() {
@@ -95,8 +108,18 @@ mod tests {
             wall_ns: 8.25,
             pairs: 4_000,
             peak_rss_kib: 2_048,
+            trace: Trace {
+                points: vec![
+                    Point { name: "filled".to_owned(), rss_kib: 9 },
+                    Point { name: "idle".to_owned(), rss_kib: 1 },
+                ],
+                samples: vec![(0, 7), (20, 9)],
+            },
         };
+        assert_eq!(record.at("idle"), Some(1.0));
+        let plain = Record { trace: Trace::default(), ..record.clone() };
         assert_eq!(record.to_string().parse(), Ok(record));
+        assert_eq!(plain.to_string().parse(), Ok(plain));
         assert_eq!(Record::HEADER.parse::<Record>(), Err(NoRecord));
     }
 }

@@ -39,9 +39,9 @@ impl Order {
     fn obey(&self) {
         for entry in &self.workloads {
             for &threads in self.threads.iter().filter(|threads| threads.get() >= entry.least_threads) {
-                let cost = (entry.measure)(threads, self.target);
+                let outcome = (entry.measure)(threads, self.target);
                 let peak = peak_rss_kib().unwrap_or(0);
-                println!("{}", Record::of(allocator::NAME, entry.name, threads.get(), &cost, peak));
+                println!("{}", Record::of(allocator::NAME, entry.name, threads.get(), outcome, peak));
             }
         }
     }
