@@ -3,6 +3,7 @@
 mod batch;
 mod churn;
 mod empty;
+mod frag;
 mod pair;
 mod pair_var;
 mod prodcons;
@@ -100,7 +101,6 @@ impl Entry {
         Self { name, about, judge: Judge::Cpu, least_threads: 1, measure: measured::<W> }
     }
 
-    #[expect(dead_code, reason = "the first scenario is about to come")]
     const fn story<S: Scenario>(name: &'static str, about: &'static str) -> Self {
         Self { name, about, judge: Judge::Wall, least_threads: 1, measure: told::<S> }
     }
@@ -116,7 +116,7 @@ impl Entry {
 }
 
 /// Every workload that calls the allocator.
-pub static ALL: [Entry; 9] = [
+pub static ALL: [Entry; 10] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -130,6 +130,10 @@ pub static ALL: [Entry; 9] = [
     Entry::of::<prodcons::ProdCons>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
         .in_couples(),
     Entry::of::<churn::Churn>("churn", "100,000 live blocks of 16 to 2,047 B, one at random replaced"),
+    Entry::story::<frag::Frag>(
+        "frag",
+        "1 GiB of 16 B to 4 KiB, a random 90 % freed, refilled with 16 B to 32 KiB, all freed, and 1 s idle",
+    ),
 ];
 
 /// `random` without the allocator: what the loop itself costs.
