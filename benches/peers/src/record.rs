@@ -1,6 +1,5 @@
 //! One line of output per measurement: tab-separated, in the order of [`Record::HEADER`].
 
-use crate::crew::Cost;
 use crate::trace::Trace;
 use crate::workloads::Outcome;
 use core::fmt::{self, Display};
