@@ -1,7 +1,7 @@
 //! The runs, in turns.
 
 use crate::options::{Options, Row};
-use crate::peer::Built;
+use crate::peer::{Built, Peer};
 use crate::progress::Progress;
 use crate::series::Series;
 use bandolier_peers::record::Record;
@@ -17,13 +17,12 @@ use std::{io, thread};
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// An allocator's name and its binary.
-type Ready<'a> = (&'static str, &'a Path);
+/// An allocator and its binary.
+type Ready<'a> = (&'static Peer, &'a Path);
 
 /// Runs every row on every allocator that was built, as often as there are rounds.
 pub(crate) fn run(options: &Options, built: &[Built]) -> Series {
-    let mut ready: Vec<Ready> =
-        built.iter().filter_map(|one| Some((one.peer.name, one.binary.as_deref().ok()?))).collect();
+    let mut ready: Vec<Ready> = built.iter().filter_map(|one| Some((one.peer, one.binary.as_deref().ok()?))).collect();
     let mut series = Series::default();
     let mut progress = Progress::new("measuring", options.rounds() * options.rows().len() * ready.len());
     for _ in 0..options.rounds() {
@@ -35,23 +34,22 @@ pub(crate) fn run(options: &Options, built: &[Built]) -> Series {
 
 fn round(options: &Options, ready: &[Ready], series: &mut Series, progress: &mut Progress) {
     for row in options.rows() {
-        for &(name, binary) in ready {
-            progress.at(&format!("{} on {name}", row.workload.name));
-            series.add(name, row, record(binary, row, options.target()));
+        for &(peer, binary) in ready {
+            progress.at(&format!("{} on {}", row.workload.name, peer.name));
+            series.add(peer.name, row, record(peer.command(binary), row, options.target()));
             progress.step();
         }
     }
     // The loop without an allocator, so whose binary it is does not matter.
-    if let Some((_, binary)) = ready.first() {
-        series.add(EMPTY.name, Row::EMPTY, record(binary, Row::EMPTY, options.target()));
+    if let Some((peer, binary)) = ready.first() {
+        series.add(EMPTY.name, Row::EMPTY, record(peer.command(binary), Row::EMPTY, options.target()));
     }
 }
 
 /// Runs one row in a process of its own; `None` when that failed or hung.
-fn record(binary: &Path, row: Row, target: Duration) -> Option<Record> {
-    let mut command = Command::new(binary);
+fn record(mut command: Command, row: Row, target: Duration) -> Option<Record> {
     command.args(["--threads", &row.threads.to_string(), "--millis", &target.as_millis().to_string()]);
-    command.arg(row.workload.name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(row.workload.name).stdout(Stdio::piped()).stderr(Stdio::null());
     let output = finished(command.spawn().ok()?).ok()??;
     output.lines().find_map(|line| line.parse().ok())
 }

@@ -2,7 +2,7 @@
 
 use crate::machine;
 use crate::options::{Options, Row};
-use crate::peer::{Built, OURS, SYSTEM};
+use crate::peer::{Built, OURS, SYSTEM, is_ours};
 use crate::series::{Series, Spread};
 use bandolier_peers::workloads::{EMPTY, Entry};
 use core::fmt::{self, Result, Write};
@@ -112,10 +112,10 @@ impl Report<'_> {
         names.filter_map(|name| self.median(name, row)).min_by(f64::total_cmp)
     }
 
-    /// Against the system's allocator, and against the best of all but ours.
+    /// Against the system's allocator, and against the best of all but ours, in whichever mode.
     fn ratios(&self, name: &str, row: Row) -> (Option<f64>, Option<f64>) {
         let against = |other: Option<f64>| Some(self.median(name, row)? / other?);
-        (against(self.median(SYSTEM, row)), against(self.least(row, |name| name != OURS)))
+        (against(self.median(SYSTEM, row)), against(self.least(row, |name| !is_ours(name))))
     }
 }
 
@@ -124,7 +124,7 @@ fn origin(out: &mut String, one: &Built) -> Result {
     write!(out, "| {} | {} | {} ", peer.name, machine::versions(peer), peer.needs)?;
     match binary {
         Ok(_) => writeln!(out, "|"),
-        Err(why) => writeln!(out, "**does not build here:** {} |", why.replace('|', "\\|")),
+        Err(why) => writeln!(out, "**{}** |", why.replace('|', "\\|")),
     }
 }
 
@@ -152,8 +152,50 @@ fn range(spread: Option<Spread>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, range};
-    use crate::series::Spread;
+    use super::{Report, number, origin, range};
+    use crate::options::{Options, Row};
+    use crate::peer::Built;
+    use crate::series::{Series, Spread};
+    use bandolier_peers::crew::Cost;
+    use bandolier_peers::record::Record;
+    use bandolier_peers::trace::Trace;
+    use bandolier_peers::workloads::Outcome;
+    use core::time::Duration;
+    use std::path::PathBuf;
+
+    /// A run of one second that made as many pairs as leave this many ns for each.
+    fn record(name: &str, row: Row, ns: u64) -> Record {
+        let pairs = 1_000_000_000 / ns;
+        let cost = Cost { cpu: Duration::from_secs(1), wall: Duration::from_secs(1), each: pairs, pairs };
+        Record::of(name, row.workload.name, row.threads, Outcome { cost, trace: Trace::default() }, 0)
+    }
+
+    #[test]
+    fn the_best_peer_is_none_of_ours() {
+        let words = "--threads 1 --allocators bandolier,bandolier-shared,system,talc pair-var";
+        let options = Options::from(words.split(' ').map(str::to_owned)).unwrap();
+        let built: Vec<_> = options.peers.iter().map(|&peer| Built { peer, binary: Ok(PathBuf::new()) }).collect();
+        let row = options.rows()[0];
+        let mut series = Series::default();
+        for (one, ns) in built.iter().zip([2, 4, 40, 8]) {
+            series.add(one.peer.name, row, Some(record(one.peer.name, row, ns)));
+        }
+        let report = Report { options: &options, built: &built, series: &series, load: "" };
+        assert_eq!(report.ratios("bandolier", row), (Some(0.05), Some(0.25)));
+        assert_eq!(report.ratios("bandolier-shared", row), (Some(0.1), Some(0.5)));
+        assert_eq!(report.ratios("talc", row), (Some(0.2), Some(1.0)));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_in_the_table() {
+        let peer = Options::from(["pair".to_owned()].into_iter()).unwrap().peers[0];
+        let mut out = String::new();
+        origin(&mut out, &Built { peer, binary: Err("does not build here: error: a | b".to_owned()) }).unwrap();
+        assert!(
+            out.starts_with("| bandolier |") && out.ends_with("**does not build here: error: a \\| b** |\n"),
+            "{out}"
+        );
+    }
 
     #[test]
     fn numbers_have_three_digits() {

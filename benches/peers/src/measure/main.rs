@@ -5,6 +5,8 @@
 //! does.
 
 mod allocator;
+#[cfg(feature = "tcmalloc")]
+mod tcmalloc;
 
 use bandolier_peers::clock::peak_rss_kib;
 use bandolier_peers::record::Record;
@@ -56,6 +58,10 @@ fn main() -> ExitCode {
         eprintln!("usage: measure [--threads 1,2,4,8] [--millis 100] [workload ...]");
         return ExitCode::from(2);
     };
+    if let Some(fault) = allocator::fault() {
+        eprintln!("error: {fault}");
+        return ExitCode::FAILURE;
+    }
     println!("{}", Record::HEADER);
     order.obey();
     ExitCode::SUCCESS
