@@ -4,12 +4,19 @@ mod batch;
 mod churn;
 mod empty;
 mod frag;
+mod json;
+mod large;
+mod maps;
 mod pair;
 mod pair_var;
 mod prodcons;
 mod random;
 mod random_any;
 mod seed;
+mod tasks;
+mod vec_grown;
+mod vec_small;
+mod zeroed;
 
 use crate::crew::{self, Cost};
 use crate::trace::Trace;
@@ -108,13 +115,17 @@ pub struct Entry {
     pub judge: Judge,
     /// On fewer threads it means nothing.
     pub least_threads: usize,
+    /// On more threads it needs too much memory, or means nothing.
+    pub most_threads: usize,
+    /// Too large or too long for a test of a debug build.
+    pub heavy: bool,
     /// Runs it on so many threads for about so long.
     pub measure: fn(NonZeroUsize, Duration) -> Outcome,
 }
 
 impl Entry {
     const fn plain(name: &'static str, about: &'static str, measure: fn(NonZeroUsize, Duration) -> Outcome) -> Self {
-        Self { name, about, judge: Judge::Cpu, least_threads: 1, measure }
+        Self { name, about, judge: Judge::Cpu, least_threads: 1, most_threads: usize::MAX, heavy: false, measure }
     }
 
     const fn of<W: Workload>(name: &'static str, about: &'static str) -> Self {
@@ -133,14 +144,27 @@ impl Entry {
         Self { judge: Judge::Wall, ..self }
     }
 
+    const fn at_most(self, most_threads: usize) -> Self {
+        Self { most_threads, ..self }
+    }
+
+    const fn heavy(self) -> Self {
+        Self { heavy: true, ..self }
+    }
+
+    /// Whether it means something on so many threads.
+    pub fn runs_on(&self, threads: usize) -> bool {
+        (self.least_threads..=self.most_threads).contains(&threads)
+    }
+
     /// The workload of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().chain([&EMPTY]).find(|entry| entry.name == name)
     }
 }
 
-/// Every workload that calls the allocator.
-pub static ALL: [Entry; 10] = [
+/// Every workload of the usual set.
+pub static ALL: [Entry; 20] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -158,6 +182,22 @@ pub static ALL: [Entry; 10] = [
         "frag",
         "1 GiB of 16 B to 4 KiB, a random 90 % freed, refilled with 16 B to 32 KiB, all freed, and 1 s idle",
     ),
+    Entry::of::<vec_small::VecSmall>("vec-small", "A `Vec<u64>` grown by push from empty to 64 elements, and dropped"),
+    Entry::of::<vec_grown::VecGrown<1>>("vec-1m", "A `Vec<u8>` grown to 1 MiB in pieces of 64 B; per 64 KiB"),
+    Entry::of::<vec_grown::VecGrown<256>>("vec-256m", "A `Vec<u8>` grown to 256 MiB in pieces of 64 B; per 64 KiB")
+        .at_most(2)
+        .heavy(),
+    Entry::of::<large::Large<8>>(
+        "large",
+        "8 live buffers of 64 KiB to 4 MiB, one at random replaced, all pages written",
+    ),
+    Entry::of::<large::Large<1>>("large-1", "A buffer of 64 KiB to 4 MiB, all pages written, one at a time"),
+    Entry::of::<zeroed::Zeroed<{ 1 << 20 }>>("zeroed", "1 MiB of zeros, one page in 16 read and one written"),
+    Entry::of::<zeroed::Zeroed<{ 1 << 10 }>>("zeroed-small", "1 KiB of zeros, one byte read and one written"),
+    Entry::of::<tasks::Tasks>("tokio", "Messages of 16 to 1,023 B between 64 tasks on a runtime of so many workers")
+        .by_wall(),
+    Entry::of::<json::Json>("json", "A document of 50 KiB parsed, walked and serialised; per each of its 100 records"),
+    Entry::of::<maps::Maps>("maps", "A tree and a hash table of 5,000 entries each, one at random replaced"),
 ];
 
 /// `random` without the allocator: what the loop itself costs.
@@ -165,17 +205,34 @@ pub static EMPTY: Entry = Entry::of::<empty::Empty>("empty", "the loop of `rando
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, EMPTY};
+    use super::{ALL, EMPTY, Entry};
     use core::num::NonZeroUsize;
     use core::time::Duration;
 
+    fn run_and_count(heavy: bool) {
+        for entry in ALL.iter().chain([&EMPTY]).filter(|entry| entry.heavy == heavy) {
+            let threads = NonZeroUsize::new(2.min(entry.most_threads)).unwrap();
+            let cost = (entry.measure)(threads, Duration::from_millis(1)).cost;
+            assert!(cost.each > 0 && cost.pairs >= cost.each, "{}", entry.name);
+            assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
+        }
+    }
+
     #[test]
     fn every_workload_runs_and_counts_its_pairs() {
-        let two = NonZeroUsize::new(2).unwrap();
-        for entry in ALL.iter().chain([&EMPTY]) {
-            let cost = (entry.measure)(two, Duration::from_millis(1)).cost;
-            assert!(cost.pairs >= cost.each, "{}", entry.name);
-            assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
+        run_and_count(false);
+    }
+
+    #[test]
+    #[ignore = "takes GiB of memory, thousands of threads and many seconds"]
+    fn every_heavy_workload_does_too() {
+        run_and_count(true);
+    }
+
+    #[test]
+    fn every_name_finds_its_own_entry() {
+        for entry in &ALL {
+            assert!(Entry::named(entry.name).is_some_and(|found| core::ptr::eq(found, entry)), "{}", entry.name);
         }
     }
 }
