@@ -1,11 +1,13 @@
 //! The loops, one per file.
 
 mod batch;
+mod caches;
 mod churn;
 mod empty;
 mod frag;
 mod json;
 mod large;
+mod live;
 mod maps;
 mod pair;
 mod pair_var;
@@ -159,7 +161,7 @@ impl Entry {
 
     /// The workload of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
-        ALL.iter().chain([&EMPTY]).find(|entry| entry.name == name)
+        ALL.iter().chain(&SCALING).chain([&EMPTY]).find(|entry| entry.name == name)
     }
 }
 
@@ -200,17 +202,36 @@ pub static ALL: [Entry; 20] = [
     Entry::of::<maps::Maps>("maps", "A tree and a hash table of 5,000 entries each, one at random replaced"),
 ];
 
+/// One question asked at growing sizes, for plots.
+pub static SCALING: [Entry; 9] = [
+    Entry::of::<live::Live<1_000>>("live-1k", "1,000 live blocks of 16 to 127 B, one at random replaced"),
+    Entry::of::<live::Live<10_000>>("live-10k", "10,000 live blocks of 16 to 127 B, one at random replaced"),
+    Entry::of::<live::Live<100_000>>("live-100k", "100,000 live blocks of 16 to 127 B, one at random replaced"),
+    Entry::of::<live::Live<1_000_000>>("live-1m", "1,000,000 live blocks of 16 to 127 B, one at random replaced")
+        .heavy(),
+    Entry::of::<live::Live<10_000_000>>("live-10m", "10,000,000 live blocks of 16 to 127 B, one at random replaced")
+        .heavy(),
+    Entry::story::<caches::Caches<10>>("caches-10", "10 threads that used 20 blocks each, and sleep").at_most(1),
+    Entry::story::<caches::Caches<100>>("caches-100", "100 threads that used 20 blocks each, and sleep").at_most(1),
+    Entry::story::<caches::Caches<1_000>>("caches-1k", "1,000 threads that used 20 blocks each, and sleep")
+        .at_most(1)
+        .heavy(),
+    Entry::story::<caches::Caches<10_000>>("caches-10k", "10,000 threads that used 20 blocks each, and sleep")
+        .at_most(1)
+        .heavy(),
+];
+
 /// `random` without the allocator: what the loop itself costs.
 pub static EMPTY: Entry = Entry::of::<empty::Empty>("empty", "the loop of `random` without an allocator");
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, EMPTY, Entry};
+    use super::{ALL, EMPTY, Entry, SCALING};
     use core::num::NonZeroUsize;
     use core::time::Duration;
 
     fn run_and_count(heavy: bool) {
-        for entry in ALL.iter().chain([&EMPTY]).filter(|entry| entry.heavy == heavy) {
+        for entry in ALL.iter().chain(&SCALING).chain([&EMPTY]).filter(|entry| entry.heavy == heavy) {
             let threads = NonZeroUsize::new(2.min(entry.most_threads)).unwrap();
             let cost = (entry.measure)(threads, Duration::from_millis(1)).cost;
             assert!(cost.each > 0 && cost.pairs >= cost.each, "{}", entry.name);
@@ -231,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_name_finds_its_own_entry() {
-        for entry in &ALL {
+        for entry in ALL.iter().chain(&SCALING) {
             assert!(Entry::named(entry.name).is_some_and(|found| core::ptr::eq(found, entry)), "{}", entry.name);
         }
     }
