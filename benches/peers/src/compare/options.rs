@@ -77,7 +77,7 @@ impl Options {
 
     pub(crate) fn rows(&self) -> Vec<Row> {
         let rows = |&workload: &&'static Entry| self.threads.iter().map(move |&threads| Row { workload, threads });
-        self.workloads.iter().flat_map(rows).filter(|row| row.threads >= row.workload.least_threads).collect()
+        self.workloads.iter().flat_map(rows).filter(|row| row.workload.runs_on(row.threads)).collect()
     }
 }
 

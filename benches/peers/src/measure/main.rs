@@ -40,7 +40,7 @@ impl Order {
 
     fn obey(&self) {
         for entry in &self.workloads {
-            for &threads in self.threads.iter().filter(|threads| threads.get() >= entry.least_threads) {
+            for &threads in self.threads.iter().filter(|threads| entry.runs_on(threads.get())) {
                 let outcome = (entry.measure)(threads, self.target);
                 let peak = peak_rss_kib().unwrap_or(0);
                 println!("{}", Record::of(allocator::NAME, entry.name, threads.get(), outcome, peak));
