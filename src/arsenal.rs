@@ -264,7 +264,7 @@ impl Arsenal {
         bytes.div_ceil(B::UNIT) as u32
     }
 
-    /// A run for a block of `bytes`, at most half of a segment.
+    /// A run for a block of `bytes`, at most a segment.
     pub(crate) fn take_run<B: Backend>(&self, backend: &B, bytes: usize) -> Option<(NonNull<u8>, Contents)> {
         let (run, contents) = self.claim(backend, Self::units::<B>(bytes), Self::ample::<B>())?;
         self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());

@@ -3,7 +3,7 @@
 //! | layout                                   | served by                      | freed into                |
 //! |------------------------------------------|--------------------------------|---------------------------|
 //! | up to 32 KiB (half a unit, if less)      | a chunk: cache, depot, slab    | the cache                 |
-//! | up to half a segment                     | a run of units                 | its segment               |
+//! | up to a segment                          | a run of units                 | its segment               |
 //! | more, or aligned to more than a unit     | the back-end                   | the back-end              |
 //!
 //! Which row a block belongs to follows from its layout alone, so `dealloc` looks nothing up before it has to.
@@ -133,10 +133,10 @@ impl Default for Bandolier {
 impl<B: Backend> Bandolier<B> {
     /// The largest chunk that a slab is cut into, in bytes.
     const CHUNK_LIMIT: usize = if B::UNIT / 2 < SizeClass::MAX_BYTES { B::UNIT / 2 } else { SizeClass::MAX_BYTES };
-    /// The largest run of units, in bytes: half of a segment.
+    /// The largest run of units, in bytes: a whole segment.
     const RUN_LIMIT: usize = {
         let most = UNITS as usize * B::UNIT;
-        if B::SEGMENT < most { B::SEGMENT / 2 } else { most / 2 }
+        if B::SEGMENT < most { B::SEGMENT } else { most }
     };
 
     const_fn! {
