@@ -25,8 +25,24 @@ pub enum Start {
     Cold,
 }
 
+/// Whose CPU time a workload costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// The threads of the crew, each its own.
+    Crew,
+    /// The whole process: the work is done by threads that the crew does not know.
+    Process,
+}
+
 /// A loop of allocations and frees.
 pub trait Workload: Sync {
+    /// A thread's part of a run is a multiple of so many pairs. Whole batches of 32 and of 1,000 fit into this one;
+    /// where a pair takes long, a unit is a few of them.
+    const UNIT: u64 = 4_000;
+
+    /// Who pays for it.
+    const PAYER: Payer = Payer::Crew;
+
     /// How its threads begin.
     const START: Start = Start::Together;
 
@@ -97,16 +113,24 @@ pub struct Entry {
 }
 
 impl Entry {
+    const fn plain(name: &'static str, about: &'static str, measure: fn(NonZeroUsize, Duration) -> Outcome) -> Self {
+        Self { name, about, judge: Judge::Cpu, least_threads: 1, measure }
+    }
+
     const fn of<W: Workload>(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, judge: Judge::Cpu, least_threads: 1, measure: measured::<W> }
+        Self::plain(name, about, measured::<W>)
     }
 
     const fn story<S: Scenario>(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, judge: Judge::Wall, least_threads: 1, measure: told::<S> }
+        Self::plain(name, about, told::<S>).by_wall()
     }
 
     const fn in_couples(self) -> Self {
         Self { judge: Judge::Wall, least_threads: 2, ..self }
+    }
+
+    const fn by_wall(self) -> Self {
+        Self { judge: Judge::Wall, ..self }
     }
 
     /// The workload of that name.
