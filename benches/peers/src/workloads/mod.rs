@@ -4,6 +4,7 @@ mod batch;
 mod churn;
 mod empty;
 mod frag;
+mod order;
 mod pair;
 mod pair_var;
 mod prodcons;
@@ -13,8 +14,10 @@ mod seed;
 
 use crate::crew::{self, Cost};
 use crate::trace::Trace;
+use batch::Batch;
 use core::num::NonZeroUsize;
 use core::time::Duration;
+use order::{Fifo, Lifo, Shuffled};
 
 /// How the threads of a workload begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,13 +143,16 @@ impl Entry {
 }
 
 /// Every workload that calls the allocator.
-pub static ALL: [Entry; 10] = [
+pub static ALL: [Entry; 13] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
     Entry::of::<random_any::RandomAny>("random-any", "Any size from 16 B to 32 KiB (log-uniform), allocated and freed"),
-    Entry::of::<batch::Batch<32>>("batch32", "32 blocks of 64 B allocated, then freed, the last one first"),
-    Entry::of::<batch::Batch<1000>>("batch1000", "1,000 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<Batch<32, Lifo>>("batch32", "32 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<Batch<1000, Lifo>>("batch1000", "1,000 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<Batch<32, Fifo>>("fifo32", "32 blocks of 64 B allocated, then freed, the first one first"),
+    Entry::of::<Batch<1000, Fifo>>("fifo1000", "1,000 blocks of 64 B allocated, then freed, the first one first"),
+    Entry::of::<Batch<1000, Shuffled>>("shuffle1000", "1,000 blocks of 64 B allocated, then freed in a random order"),
     Entry::of::<seed::Seed>(
         "seed",
         "The benchmark of frusa itself: `random`, from the spawn of cold threads to their join",
