@@ -102,6 +102,16 @@ impl Varied {
         // SAFETY: the block is ours, by the type invariant, and has at least one byte.
         unsafe { self.address.write(with) }
     }
+
+    /// Writes the block's first and last byte.
+    #[inline(always)]
+    pub fn mark_ends(&mut self, with: u8) {
+        self.mark(with);
+        // SAFETY: `size` is above zero, so the last byte lies in the block, which is ours by the type invariant.
+        let last = unsafe { self.address.add(self.size - 1) };
+        // SAFETY: as before.
+        unsafe { last.write(with) }
+    }
 }
 
 impl Drop for Varied {

@@ -1,5 +1,7 @@
 //! A cheap random source (xorshift64): its cost is in every figure that uses it, so it is kept below the allocator's.
 
+use crate::tail;
+
 /// A sequence of pseudo-random numbers.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
@@ -38,6 +40,12 @@ impl Dice {
         let base = 16 << self.below(doublings);
         base + (self.roll() as usize & (base - 1))
     }
+
+    /// From 16 to below 32 Ki: each doubling 0.6 times as often as the one before it, and any size within it.
+    #[inline(always)]
+    pub fn long_tailed(&mut self) -> usize {
+        tail::size(self.roll())
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +59,7 @@ mod tests {
             let class = dice.power_of_two();
             assert!(class.is_power_of_two() && (16..=2048).contains(&class));
             assert!((16..32 << 10).contains(&dice.any_size(11)));
+            assert!((16..32 << 10).contains(&dice.long_tailed()));
             assert!(dice.below(10) < 10);
         }
     }

@@ -159,7 +159,10 @@ pub static ALL: [Entry; 13] = [
     ),
     Entry::of::<prodcons::ProdCons>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
         .in_couples(),
-    Entry::of::<churn::Churn>("churn", "100,000 live blocks of 16 to 2,047 B, one at random replaced"),
+    Entry::of::<churn::Churn>(
+        "churn",
+        "100,000 live blocks of 16 B to 32 KiB, most of them small, one at random replaced",
+    ),
     Entry::story::<frag::Frag>(
         "frag",
         "1 GiB of 16 B to 4 KiB, a random 90 % freed, refilled with 16 B to 32 KiB, all freed, and 1 s idle",
