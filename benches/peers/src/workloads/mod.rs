@@ -7,9 +7,12 @@ mod frag;
 mod order;
 mod pair;
 mod pair_var;
+mod pipe;
 mod prodcons;
 mod random;
 mod random_any;
+mod ring;
+mod seats;
 mod seed;
 
 use crate::crew::{self, Cost};
@@ -18,6 +21,7 @@ use batch::Batch;
 use core::num::NonZeroUsize;
 use core::time::Duration;
 use order::{Fifo, Lifo, Shuffled};
+use prodcons::ProdCons;
 
 /// How the threads of a workload begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,12 +132,12 @@ impl Entry {
         Self::plain(name, about, told::<S>).by_wall()
     }
 
-    const fn in_couples(self) -> Self {
-        Self { judge: Judge::Wall, least_threads: 2, ..self }
-    }
-
     const fn by_wall(self) -> Self {
         Self { judge: Judge::Wall, ..self }
+    }
+
+    const fn on_at_least(self, least_threads: usize) -> Self {
+        Self { least_threads, ..self }
     }
 
     /// The workload of that name.
@@ -143,7 +147,7 @@ impl Entry {
 }
 
 /// Every workload that calls the allocator.
-pub static ALL: [Entry; 13] = [
+pub static ALL: [Entry; 16] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -157,8 +161,18 @@ pub static ALL: [Entry; 13] = [
         "seed",
         "The benchmark of frusa itself: `random`, from the spawn of cold threads to their join",
     ),
-    Entry::of::<prodcons::ProdCons>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
-        .in_couples(),
+    Entry::of::<ProdCons<1, 1>>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
+        .by_wall()
+        .on_at_least(2),
+    Entry::of::<ProdCons<1, 3>>("fanout", "64 B allocated by one thread and freed by three others, behind a ring each")
+        .by_wall()
+        .on_at_least(4),
+    Entry::of::<ProdCons<3, 1>>("fanin", "64 B allocated by three threads and freed by one other, behind a ring each")
+        .by_wall()
+        .on_at_least(4),
+    Entry::of::<ring::Ring>("ring", "64 B freed that the left neighbour allocated, and allocated for the right one")
+        .by_wall()
+        .on_at_least(2),
     Entry::of::<churn::Churn>(
         "churn",
         "100,000 live blocks of 16 B to 32 KiB, most of them small, one at random replaced",
@@ -172,6 +186,21 @@ pub static ALL: [Entry; 13] = [
 /// `random` without the allocator: what the loop itself costs.
 pub static EMPTY: Entry = Entry::of::<empty::Empty>("empty", "the loop of `random` without an allocator");
 
+/// Runs `each` pairs on each of `threads` threads, and tells with what hands they end.
+#[cfg(test)]
+fn together<W: Workload<Hand: Send>>(threads: usize, each: u64) -> Vec<W::Hand> {
+    let workload = W::new(threads);
+    let one = |thread| {
+        let mut hand = workload.hand(thread);
+        workload.run(&mut hand, each);
+        hand
+    };
+    std::thread::scope(|scope| {
+        let crew: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
+        crew.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ALL, EMPTY};
@@ -180,11 +209,19 @@ mod tests {
 
     #[test]
     fn every_workload_runs_and_counts_its_pairs() {
-        let two = NonZeroUsize::new(2).unwrap();
         for entry in ALL.iter().chain([&EMPTY]) {
-            let cost = (entry.measure)(two, Duration::from_millis(1)).cost;
+            let threads = NonZeroUsize::new(entry.least_threads.max(2)).unwrap();
+            let cost = (entry.measure)(threads, Duration::from_millis(1)).cost;
             assert!(cost.pairs >= cost.each, "{}", entry.name);
             assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_crew_too_small_does_nothing_and_ends() {
+        for entry in ALL.iter().filter(|entry| entry.least_threads > 2) {
+            let cost = (entry.measure)(NonZeroUsize::MIN, Duration::from_millis(1)).cost;
+            assert_eq!(cost.pairs, 0, "{}", entry.name);
         }
     }
 }
