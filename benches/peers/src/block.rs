@@ -104,6 +104,9 @@ pub struct Varied {
     size: usize,
 }
 
+// SAFETY: the block is owned by this value alone (type invariant), and an allocator takes back a block on any thread.
+unsafe impl Send for Varied {}
+
 impl Varied {
     #[inline(always)]
     fn layout(size: usize) -> Layout {

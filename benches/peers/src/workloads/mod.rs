@@ -4,6 +4,7 @@ mod batch;
 mod churn;
 mod empty;
 mod frag;
+mod larson;
 mod order;
 mod pair;
 mod pair_var;
@@ -14,6 +15,7 @@ mod random_any;
 mod ring;
 mod seats;
 mod seed;
+mod threads;
 
 use crate::crew::{self, Cost};
 use crate::trace::Trace;
@@ -147,7 +149,7 @@ impl Entry {
 }
 
 /// Every workload that calls the allocator.
-pub static ALL: [Entry; 16] = [
+pub static ALL: [Entry; 18] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -177,6 +179,15 @@ pub static ALL: [Entry; 16] = [
         "churn",
         "100,000 live blocks of 16 B to 32 KiB, most of them small, one at random replaced",
     ),
+    Entry::of::<larson::Larson>(
+        "larson",
+        "1,000 live blocks of 8 to 1,000 B per thread, one at random replaced; after 10,000 a fresh thread goes on",
+    ),
+    Entry::of::<threads::Threads>(
+        "threads",
+        "A thread takes 100 blocks of 16 to 2,047 B, frees 50 and ends; who spawned it frees the others",
+    )
+    .by_wall(),
     Entry::story::<frag::Frag>(
         "frag",
         "1 GiB of 16 B to 4 KiB, a random 90 % freed, refilled with 16 B to 32 KiB, all freed, and 1 s idle",
