@@ -6,8 +6,11 @@
 //!                                     └▶ c                p ─┘
 //! ```
 //!
-//! A producer puts its blocks into its pipes by turns, and a consumer takes from its pipes by turns. Its CPU time has
-//! the waiting at a full or empty pipe in it, so this workload is judged by wall time.
+//! In a turn every producer of the group puts a block for the same consumer, which takes them; the next turn is that of
+//! the next consumer. Whoever is at the least turn need not wait: all that was put in the turns before has been taken.
+//! So a group comes to its end, whatever the numbers.
+//!
+//! Its CPU time has the waiting at a full or empty pipe in it, so this workload is judged by wall time.
 
 use super::Workload;
 use super::pipe::{Block, Inlet, Outlet, pipe};
