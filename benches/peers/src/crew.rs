@@ -63,11 +63,15 @@ pub struct Cost {
     pub pairs: u64,
 }
 
-/// Runs `workload` for about `target`, after trials that find out how many pairs this takes.
+/// Runs `workload` for about `target`, after trials that find out how many pairs this takes. On fewer threads than a
+/// workload needs there is nothing to find out, and the cost is that of a trial.
 pub fn measure<W: Workload>(threads: NonZeroUsize, target: Duration) -> Cost {
     let mut each = W::UNIT;
     loop {
         let trial = run::<W>(threads, each);
+        if trial.pairs == 0 {
+            return trial;
+        }
         if trial.wall >= TRIAL {
             return run::<W>(threads, stretched(each, W::UNIT, trial.wall, target));
         }
