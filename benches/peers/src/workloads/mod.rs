@@ -32,6 +32,7 @@ use batch::Batch;
 use core::num::NonZeroUsize;
 use core::time::Duration;
 use order::{Fifo, Lifo, Shuffled};
+use pipe::{Opened, Sealed};
 use prodcons::ProdCons;
 
 /// How the threads of a workload begin.
@@ -175,7 +176,7 @@ impl Entry {
 }
 
 /// Every workload of the usual set.
-pub static ALL: [Entry; 28] = [
+pub static ALL: [Entry; 29] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -189,15 +190,24 @@ pub static ALL: [Entry; 28] = [
         "seed",
         "The benchmark of frusa itself: `random`, from the spawn of cold threads to their join",
     ),
-    Entry::of::<ProdCons<1, 1>>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
+    Entry::of::<ProdCons<1, 1, Sealed>>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
         .by_wall()
         .on_at_least(2),
-    Entry::of::<ProdCons<1, 3>>("fanout", "64 B allocated by one thread and freed by three others, behind a ring each")
+    Entry::of::<ProdCons<1, 1, Opened>>("handover", "The same, written by the one and read by the other")
         .by_wall()
-        .on_at_least(4),
-    Entry::of::<ProdCons<3, 1>>("fanin", "64 B allocated by three threads and freed by one other, behind a ring each")
-        .by_wall()
-        .on_at_least(4),
+        .on_at_least(2),
+    Entry::of::<ProdCons<1, 3, Sealed>>(
+        "fanout",
+        "64 B allocated by one thread and freed by three others, behind a ring each",
+    )
+    .by_wall()
+    .on_at_least(4),
+    Entry::of::<ProdCons<3, 1, Sealed>>(
+        "fanin",
+        "64 B allocated by three threads and freed by one other, behind a ring each",
+    )
+    .by_wall()
+    .on_at_least(4),
     Entry::of::<ring::Ring>("ring", "64 B freed that the left neighbour allocated, and allocated for the right one")
         .by_wall()
         .on_at_least(2),

@@ -4,7 +4,7 @@
 //!   thread ──put──▶ Inlet ░░░░▓▓▓▓▓▓░░ Outlet ──get──▶ thread
 //! ```
 
-use crate::block::Written;
+use crate::block::{Fixed, Written};
 use core::hint::spin_loop;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::thread::yield_now;
@@ -14,25 +14,59 @@ pub(super) const ROOM: usize = 1_024;
 /// Looks at the ring before the CPU is offered to another thread.
 const PATIENCE: u32 = 64;
 
-/// What goes through it: its first byte is written before, and read behind.
-pub(super) type Block = Written<64>;
+/// What goes through it.
+pub(super) trait Cargo: Send {
+    /// Takes a block.
+    fn load(number: u8) -> Self;
+
+    /// Frees it.
+    fn unload(self);
+}
+
+/// Nobody looks into it: what it costs is the allocator's.
+pub(super) type Sealed = Fixed<64>;
+
+impl Cargo for Sealed {
+    #[inline(always)]
+    fn load(_: u8) -> Self {
+        Self::take()
+    }
+
+    #[inline(always)]
+    fn unload(self) {}
+}
+
+/// Its first byte is written before, and read behind: the block's line goes from core to core.
+pub(super) type Opened = Written<64>;
+
+impl Cargo for Opened {
+    #[inline(always)]
+    fn load(number: u8) -> Self {
+        Self::take(number)
+    }
+
+    #[inline(always)]
+    fn unload(self) {
+        self.read();
+    }
+}
 
 /// Where blocks are put.
-pub(super) struct Inlet(Producer<Block>);
+pub(super) struct Inlet<T>(Producer<T>);
 
 /// Where they come out, the first one first.
-pub(super) struct Outlet(Consumer<Block>);
+pub(super) struct Outlet<T>(Consumer<T>);
 
 /// An empty pipe.
-pub(super) fn pipe() -> (Inlet, Outlet) {
+pub(super) fn pipe<T>() -> (Inlet<T>, Outlet<T>) {
     let (producer, consumer) = RingBuffer::new(ROOM);
     (Inlet(producer), Outlet(consumer))
 }
 
-impl Inlet {
+impl<T> Inlet<T> {
     /// Waits for room.
     #[inline(always)]
-    pub(super) fn put(&mut self, mut block: Block) {
+    pub(super) fn put(&mut self, mut block: T) {
         while let Err(PushError::Full(back)) = self.0.push(block) {
             block = back;
             wait_while(|| self.0.is_full());
@@ -40,10 +74,10 @@ impl Inlet {
     }
 }
 
-impl Outlet {
+impl<T> Outlet<T> {
     /// Waits for a block.
     #[inline(always)]
-    pub(super) fn get(&mut self) -> Block {
+    pub(super) fn get(&mut self) -> T {
         loop {
             if let Ok(block) = self.0.pop() {
                 return block;
@@ -70,7 +104,7 @@ fn wait_while(not_yet: impl Fn() -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, ROOM, pipe};
+    use super::{Opened, ROOM, pipe};
     use std::thread;
 
     #[test]
@@ -78,7 +112,7 @@ mod tests {
         let (mut inlet, mut outlet) = pipe();
         let numbers = || (0..4 * ROOM).map(|number| number as u8);
         thread::scope(|scope| {
-            scope.spawn(|| numbers().for_each(|number| inlet.put(Block::take(number))));
+            scope.spawn(|| numbers().for_each(|number| inlet.put(Opened::take(number))));
             numbers().for_each(|number| assert_eq!(outlet.get().read(), number));
         });
         assert!(outlet.is_empty());

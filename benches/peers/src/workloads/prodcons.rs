@@ -13,28 +13,28 @@
 //! Its CPU time has the waiting at a full or empty pipe in it, so this workload is judged by wall time.
 
 use super::Workload;
-use super::pipe::{Block, Inlet, Outlet, pipe};
+use super::pipe::{Cargo, Inlet, Outlet, pipe};
 use super::seats::Seats;
 use core::array;
 
-pub(super) struct ProdCons<const P: usize, const C: usize>(Seats<Hand>);
+pub(super) struct ProdCons<const P: usize, const C: usize, T>(Seats<Hand<T>>);
 
-pub(super) enum Hand {
+pub(super) enum Hand<T> {
     /// To each consumer of the group.
-    Producer(Vec<Inlet>),
+    Producer(Vec<Inlet<T>>),
     /// From each producer of the group.
     Consumer {
         /// Among the consumers.
         number: usize,
-        outlets: Vec<Outlet>,
+        outlets: Vec<Outlet<T>>,
     },
 }
 
-impl<const P: usize, const C: usize> ProdCons<P, C> {
+impl<const P: usize, const C: usize, T: Cargo> ProdCons<P, C, T> {
     const GROUP: usize = P + C;
 
     /// The producers, then the consumers.
-    fn group() -> Vec<Hand> {
+    fn group() -> Vec<Hand<T>> {
         let mut hands = Vec::with_capacity(Self::GROUP);
         let mut outlets: [Vec<_>; C] = array::from_fn(|_| Vec::with_capacity(P));
         for _ in 0..P {
@@ -46,36 +46,36 @@ impl<const P: usize, const C: usize> ProdCons<P, C> {
         hands
     }
 
-    fn produce(inlets: &mut [Inlet], pairs: u64) {
+    fn produce(inlets: &mut [Inlet<T>], pairs: u64) {
         for turn in 0..pairs {
             let place = (turn % C as u64) as usize;
-            inlets[place].put(Block::take(turn as u8));
+            inlets[place].put(T::load(turn as u8));
         }
     }
 
     /// The turns of this consumer: of each producer as many as that producer gives it.
-    fn consume(number: usize, outlets: &mut [Outlet], pairs: u64) {
+    fn consume(number: usize, outlets: &mut [Outlet<T>], pairs: u64) {
         for _ in (number as u64..pairs).step_by(C) {
             for outlet in &mut *outlets {
-                outlet.get().read();
+                outlet.get().unload();
             }
         }
     }
 }
 
-impl<const P: usize, const C: usize> Workload for ProdCons<P, C> {
+impl<const P: usize, const C: usize, T: Cargo> Workload for ProdCons<P, C, T> {
     /// `None` of the threads that are left over when they do not make whole groups.
-    type Hand = Option<Hand>;
+    type Hand = Option<Hand<T>>;
 
     fn new(threads: usize) -> Self {
         Self(Seats::of((0..threads / Self::GROUP).flat_map(|_| Self::group())))
     }
 
-    fn hand(&self, thread: usize) -> Option<Hand> {
+    fn hand(&self, thread: usize) -> Option<Hand<T>> {
         self.0.take(thread)
     }
 
-    fn run(&self, hand: &mut Option<Hand>, pairs: u64) {
+    fn run(&self, hand: &mut Option<Hand<T>>, pairs: u64) {
         match hand {
             Some(Hand::Producer(inlets)) => Self::produce(inlets, pairs),
             Some(Hand::Consumer { number, outlets }) => Self::consume(*number, outlets, pairs),
@@ -91,19 +91,20 @@ impl<const P: usize, const C: usize> Workload for ProdCons<P, C> {
 #[cfg(test)]
 mod tests {
     use super::{Hand, ProdCons};
+    use crate::workloads::pipe::Opened;
     use crate::workloads::{Workload, together};
 
     fn every_block_is_freed<const P: usize, const C: usize>() {
         for threads in 1..=9 {
             for each in [0, 1, 2, 3, 1_025, 4_000] {
-                let hands = together::<ProdCons<P, C>>(threads, each);
+                let hands = together::<ProdCons<P, C, Opened>>(threads, each);
                 let consumers = hands.iter().flatten().filter_map(|hand| match hand {
                     Hand::Producer(_) => None,
                     Hand::Consumer { outlets, .. } => Some(outlets),
                 });
                 assert!(consumers.flatten().all(|outlet| outlet.is_empty()), "{threads} threads, {each} blocks");
                 let groups = (threads / (P + C)) as u64;
-                assert_eq!(ProdCons::<P, C>::new(threads).pairs(threads, each), groups * P as u64 * each);
+                assert_eq!(ProdCons::<P, C, Opened>::new(threads).pairs(threads, each), groups * P as u64 * each);
             }
         }
     }

@@ -12,7 +12,7 @@
 //! Its CPU time has the waiting in it, so this workload is judged by wall time.
 
 use super::Workload;
-use super::pipe::{Block, Inlet, Outlet, ROOM, pipe};
+use super::pipe::{Cargo, Inlet, Outlet, ROOM, Sealed, pipe};
 use super::seats::Seats;
 
 /// By how many blocks a thread is ahead of what it got.
@@ -22,19 +22,19 @@ const _: () = assert!(LEAD < ROOM as u64);
 pub(super) struct Ring(Seats<Hand>);
 
 pub(super) struct Hand {
-    left: Outlet,
-    right: Inlet,
+    left: Outlet<Sealed>,
+    right: Inlet<Sealed>,
 }
 
 impl Hand {
     #[inline(always)]
     fn free(&mut self) {
-        self.left.get().read();
+        self.left.get().unload();
     }
 
     #[inline(always)]
     fn pass(&mut self, turn: u64) {
-        self.right.put(Block::take(turn as u8));
+        self.right.put(Sealed::load(turn as u8));
     }
 }
 
