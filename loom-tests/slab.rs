@@ -39,7 +39,7 @@ impl World {
 
     fn take_from(&self, held: Held, most: usize) -> Vec<Round> {
         let mut chunks = [MaybeUninit::uninit(); CHUNKS];
-        let taken = self.slabs.take(held, &mut chunks[..most]);
+        let (taken, _) = self.slabs.take(held, &mut chunks[..most]);
         // SAFETY: `take` has written that many.
         let chunks: Vec<_> = chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect();
         chunks.iter().for_each(|&chunk| self.source.memory().touch(chunk));

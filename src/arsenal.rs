@@ -118,7 +118,9 @@ impl Arsenal {
                     None => break,
                 },
             };
-            taken += self.slabs.take(held, &mut chunks[taken..]);
+            let (count, purged) = self.slabs.take(held, &mut chunks[taken..]);
+            self.surplus.draw(purged * class.bytes());
+            taken += count;
         }
         taken
     }
@@ -269,6 +271,7 @@ impl Arsenal {
         let (run, contents) = self.claim(backend, Self::units::<B>(bytes), Self::ample::<B>())?;
         self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
         self.run_bytes.add(run.units as usize * B::UNIT);
+        self.surplus.draw(contents.untouched(run.units) as usize * B::UNIT);
         Some((run.start, contents))
     }
 

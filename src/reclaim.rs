@@ -54,7 +54,7 @@ pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B) {
     let budget = Budget::of(STRIDE);
     drain(arsenal, backend);
     let given = give_back(arsenal, backend, false, &budget).total();
-    arsenal.surplus.end(given, (budget.is_left()).then(holds));
+    arsenal.surplus.end(given, budget.is_left().then(holds), now);
 }
 
 #[cfg(all(test, loom))]

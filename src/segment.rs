@@ -77,8 +77,18 @@ pub(crate) struct Run {
 pub(crate) enum Contents {
     /// As the back-end gave it: zero, if it says so of what it gives.
     Untouched,
-    /// Perhaps bytes of an earlier owner.
-    Unknown,
+    /// Perhaps bytes of an earlier owner, but for so many units.
+    Unknown { untouched: u32 },
+}
+
+impl Contents {
+    /// How many of `units` units are as the back-end gave them.
+    pub(crate) fn untouched(self, units: u32) -> u32 {
+        match self {
+            Self::Untouched => units,
+            Self::Unknown { untouched } => untouched,
+        }
+    }
 }
 
 /// A double free of units.
@@ -225,11 +235,12 @@ impl Group {
             // Acquire: the base, written before `install`'s Release; and the last owners' use of the units, before
             // the Release in `free`.
             match segment.free.compare_exchange_weak(free, free & !run, Ordering::Acquire, Ordering::Relaxed) {
-                // Relaxed: the bits of our units were set before the Release that we acquired; only we clear them.
-                Ok(_) if segment.dirty.fetch_and(!run, Ordering::Relaxed) & run == 0 => {
-                    return Some((first, Contents::Untouched));
+                Ok(_) => {
+                    // Relaxed: the bits of our units were set before the Release that we acquired; only we clear them.
+                    let dirty = segment.dirty.fetch_and(!run, Ordering::Relaxed) & run;
+                    let unknown = Contents::Unknown { untouched: units - dirty.count_ones() };
+                    return Some((first, if dirty == 0 { Contents::Untouched } else { unknown }));
                 }
-                Ok(_) => return Some((first, Contents::Unknown)),
                 Err(now) => free = now,
             }
             backoff.spin();

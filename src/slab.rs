@@ -463,15 +463,17 @@ impl Slabs {
         slab.shape().map_or(0, |shape| Partial::quarter(count, shape.capacity))
     }
 
-    /// Takes up to `chunks.len()` chunks from a held slab, lowest address first, and lets go of it.
-    pub(crate) fn take(&self, held: Held, chunks: &mut [MaybeUninit<Round>]) -> usize {
+    /// Takes up to `chunks.len()` chunks from a held slab, lowest address first, and lets go of it; how many, and how many
+    /// of them may be without pages.
+    pub(crate) fn take(&self, held: Held, chunks: &mut [MaybeUninit<Round>]) -> (usize, usize) {
         let slab = self.slab(held.id);
-        let Some(shape) = slab.shape() else { return 0 };
+        let Some(shape) = slab.shape() else { return (0, 0) };
         let taken = slab.take(&shape, chunks);
-        slab.purged.set(slab.purged.get().saturating_sub(taken as u16));
+        let purged = usize::from(slab.purged.get());
+        slab.purged.set(purged.saturating_sub(taken) as u16);
         self.class(shape.class).taken.add(taken);
         self.settle(held, taken);
-        taken
+        (taken, purged.min(taken))
     }
 
     /// Lets go of a held slab after `taken` of its chunks were taken.
@@ -763,7 +765,7 @@ mod tests {
             let (run, contents) = segments.claim::<&'static crate::backend::Arena<{ 4 << 20 }>>(1).unwrap();
             let held = slabs.carve(supply, run, contents, class).unwrap();
             let (id, mut chunks) = (held.id(), std::vec![MaybeUninit::uninit(); 4096]);
-            let taken = slabs.take(held, &mut chunks);
+            let (taken, _) = slabs.take(held, &mut chunks);
             // SAFETY: `take` has written that many.
             (id, chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect::<Vec<_>>())
         };

@@ -14,8 +14,9 @@
 //! multiple of the frees that made it; the last `KEEP` bytes stay. What a pass cannot give back (pages with survivors)
 //! is not tried again until as much is free on top of it.
 //!
-//! Heaps that swell and shrink in quick turn would fault the same pages in again and again: within [`PERIOD`] at most
-//! [`SHARE`] times the most that was ever held goes back, and the rest stays for the next swell.
+//! A heap that swells and shrinks in quick turn would fault the same pages in again and again. So a pass is *regretted*
+//! when within [`MEMORY`] half as many pages are drawn again as it gave back, and each regret doubles what is kept; each
+//! time [`MEMORY`] goes by without one halves it again.
 //!
 //! Looks cost a sum over the classes, and are made every [`LOOK`] bytes. All of it is policy: nothing hangs on how
 //! these numbers race.
@@ -26,10 +27,8 @@ use crate::sync::{Atomic, Ordering, const_fn};
 use core::cell::Cell;
 use core::time::Duration;
 
-/// The time in which the debt of a full share is forgotten.
-const PERIOD: Duration = Duration::from_secs(60);
-/// Times the most that was ever held, that go back within a period.
-const SHARE: usize = 4;
+/// How long a pass can be regretted, and how long a regret lasts.
+const MEMORY: Duration = Duration::from_secs(10);
 
 /// Bytes that a pass may give back.
 #[derive(Debug)]
@@ -56,15 +55,19 @@ impl Budget {
 pub(crate) struct Surplus {
     /// Bytes given back by caches since the last look.
     given: Counter,
+    /// Bytes of pages drawn that were not there before.
+    fresh: Counter,
     /// The least that was free since the last pass.
     least: Atomic<usize>,
-    /// The most that was ever held.
-    most: Atomic<usize>,
-    /// Bytes that went back and are not forgotten yet, and when that was so, in ms.
-    debt: Atomic<usize>,
-    booked: Atomic<usize>,
     /// Parts of a pass are made, and more are to come.
     begun: Atomic<bool>,
+    /// What the last pass gave back, until it is judged.
+    returned: Counter,
+    /// `fresh` at its end, and the time, in ms.
+    ended_fresh: Atomic<usize>,
+    ended: Atomic<usize>,
+    /// Doublings of `KEEP`.
+    regrets: Atomic<u32>,
 }
 
 impl Surplus {
@@ -72,11 +75,13 @@ impl Surplus {
         pub(crate) fn new() -> Self {
             Self {
                 given: Counter::new(),
+                fresh: Counter::new(),
                 least: Atomic::new(0),
-                most: Atomic::new(0),
-                debt: Atomic::new(0),
-                booked: Atomic::new(0),
                 begun: Atomic::new(false),
+                returned: Counter::new(),
+                ended_fresh: Atomic::new(0),
+                ended: Atomic::new(0),
+                regrets: Atomic::new(0),
             }
         }
     }
@@ -84,6 +89,11 @@ impl Surplus {
     /// Notes that `bytes` were freed.
     pub(crate) fn note(&self, bytes: usize) {
         self.given.add(bytes);
+    }
+
+    /// Notes that `bytes` of pages were drawn that were not there before.
+    pub(crate) fn draw(&self, bytes: usize) {
+        self.fresh.add(bytes);
     }
 
     /// Whether it is time for a look.
@@ -94,26 +104,44 @@ impl Surplus {
     /// Looks at what a heap holds; whether the caller shall make a part of a pass, and end it.
     pub(crate) fn begin(&self, heap: Holds, now: Duration) -> bool {
         self.given.reset();
-        let most = self.most.fetch_max(heap.held, Ordering::Relaxed).max(heap.held);
         let least = self.least.fetch_min(heap.free(), Ordering::Relaxed).min(heap.free());
-        let due = heap.free() - least >= heap.used.max(KEEP) || self.begun.load(Ordering::Relaxed);
-        due && self.affords(SHARE.saturating_mul(most), now)
+        let gain = heap.free() - least;
+        if self.begun.load(Ordering::Relaxed) {
+            return true;
+        }
+        gain >= heap.used.max(self.keep()) && {
+            self.judge(now);
+            gain >= self.keep()
+        }
     }
 
-    /// Whether less than `limit` bytes went back within a period.
-    fn affords(&self, limit: usize, now: Duration) -> bool {
-        let (now, period) = (now.as_millis() as usize, PERIOD.as_millis() as usize);
-        let passed = now.wrapping_sub(self.booked.swap(now, Ordering::Relaxed)).min(period);
-        let forgotten = (limit as u64 * passed as u64 / period as u64) as usize;
-        let debt = self.debt.load(Ordering::Relaxed).saturating_sub(forgotten);
-        self.debt.store(debt, Ordering::Relaxed);
-        debt < limit
+    /// What stays though nobody uses it.
+    fn keep(&self) -> usize {
+        KEEP.saturating_mul(1 << self.regrets.load(Ordering::Relaxed))
+    }
+
+    /// Judges the last pass, once.
+    fn judge(&self, now: Duration) {
+        let drawn = self.fresh.get().wrapping_sub(self.ended_fresh.load(Ordering::Relaxed));
+        let ago = (now.as_millis() as usize).wrapping_sub(self.ended.load(Ordering::Relaxed));
+        let memory = MEMORY.as_millis() as usize;
+        let regrets = self.regrets.load(Ordering::Relaxed);
+        let returned = self.returned.get();
+        if ago < memory && returned > 0 && drawn >= returned / 2 {
+            self.regrets.store((regrets + 1).min(usize::BITS / 2), Ordering::Relaxed);
+        } else {
+            let halvings = u32::try_from(ago / memory).unwrap_or(u32::MAX);
+            self.regrets.store(regrets.saturating_sub(halvings), Ordering::Relaxed);
+        }
+        self.returned.reset();
     }
 
     /// Ends a part of a pass that gave so many bytes back; with it the pass, if the heap that is left is told.
-    pub(crate) fn end(&self, given: usize, left: Option<Holds>) {
-        self.debt.fetch_add(given, Ordering::Relaxed);
+    pub(crate) fn end(&self, returned: usize, left: Option<Holds>, now: Duration) {
+        self.returned.add(returned);
         self.begun.store(left.is_none(), Ordering::Relaxed);
+        self.ended.store(now.as_millis() as usize, Ordering::Relaxed);
+        self.ended_fresh.store(self.fresh.get(), Ordering::Relaxed);
         if let Some(heap) = left {
             self.least.store(heap.free(), Ordering::Relaxed);
         }
@@ -178,7 +206,7 @@ mod tests {
         assert!(!surplus.begin(heap(1000, 510), SECOND));
         assert!(surplus.begin(heap(1000, 490), SECOND));
         // Survivors everywhere: hardly a segment went back.
-        surplus.end(400 * MIB, Some(heap(990, 490)));
+        surplus.end(400 * MIB, Some(heap(990, 490)), SECOND);
         assert!(!surplus.begin(heap(990, 260), SECOND));
         assert!(surplus.begin(heap(990, 240), SECOND));
     }
@@ -188,26 +216,42 @@ mod tests {
         let surplus = Surplus::new();
         assert!(!surplus.begin(heap(1000, 1000), SECOND));
         assert!(surplus.begin(heap(1000, 490), SECOND));
-        surplus.end(32 * MIB, None);
+        surplus.end(32 * MIB, None, SECOND);
         assert!(surplus.begin(heap(968, 489), SECOND));
-        surplus.end(32 * MIB, Some(heap(936, 489)));
+        surplus.end(32 * MIB, Some(heap(936, 489)), SECOND);
         assert!(!surplus.begin(heap(936, 488), SECOND));
+    }
+
+    /// Fills and empties a heap of 1,000 MiB; whether it gave that back.
+    fn breathe(surplus: &Surplus, now: Duration) -> bool {
+        surplus.draw(1000 * MIB);
+        assert!(!surplus.begin(heap(1000, 1000), now));
+        let shrinks = surplus.begin(heap(1000, 0), now);
+        if shrinks {
+            surplus.end(1000 * MIB, Some(heap(0, 0)), now);
+        }
+        shrinks
     }
 
     #[test]
     fn who_swells_and_shrinks_in_quick_turn_keeps_its_memory() {
         let surplus = Surplus::new();
-        let breaths = (0..100).filter(|breath| {
-            let now = Duration::from_millis(10 * breath);
-            assert!(!surplus.begin(heap(1000, 1000), now));
-            let shrinks = surplus.begin(heap(1000, 0), now);
-            if shrinks {
-                surplus.end(1000 * MIB, Some(heap(0, 0)));
-            }
-            shrinks
-        });
-        assert!((1..=SHARE + 1).contains(&breaths.count()));
-        assert!(!surplus.begin(heap(1000, 1000), SECOND + PERIOD));
-        assert!(surplus.begin(heap(1000, 0), SECOND + PERIOD));
+        let breaths = (0..100).filter(|breath| breathe(&surplus, Duration::from_millis(10 * breath)));
+        assert!((1..=9).contains(&breaths.count()));
+        assert!(!breathe(&surplus, SECOND + MEMORY / 2));
+    }
+
+    #[test]
+    fn who_does_so_slowly_does_not() {
+        let surplus = Surplus::new();
+        assert!((1..100).all(|breath| breathe(&surplus, 2 * MEMORY * breath)));
+    }
+
+    #[test]
+    fn regrets_pass() {
+        let surplus = Surplus::new();
+        (0..100).for_each(|breath| _ = breathe(&surplus, Duration::from_millis(10 * breath)));
+        assert!(!breathe(&surplus, SECOND + MEMORY / 2));
+        assert!(breathe(&surplus, SECOND + 3 * MEMORY));
     }
 }
