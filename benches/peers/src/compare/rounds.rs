@@ -1,9 +1,11 @@
 //! The runs, in turns.
 
-use crate::options::{Options, Row};
-use crate::peer::Built;
+use crate::options::Options;
+use crate::peer::{Built, Ready};
 use crate::progress::Progress;
-use crate::series::Series;
+use crate::row::Row;
+use crate::sheet::Sheet;
+use crate::start_up::StartUp;
 use bandolier_peers::record::Record;
 use bandolier_peers::workloads::EMPTY;
 use core::time::Duration;
@@ -17,33 +19,46 @@ use std::{io, thread};
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// An allocator's name and its binary.
-type Ready<'a> = (&'static str, &'a Path);
-
-/// Runs every row on every allocator that was built, as often as there are rounds.
-pub(crate) fn run(options: &Options, built: &[Built]) -> Series {
-    let mut ready: Vec<Ready> =
-        built.iter().filter_map(|one| Some((one.peer.name, one.binary.as_deref().ok()?))).collect();
-    let mut series = Series::default();
-    let mut progress = Progress::new("measuring", options.rounds() * options.rows().len() * ready.len());
-    for _ in 0..options.rounds() {
-        round(options, &ready, &mut series, &mut progress);
-        ready.rotate_left(1);
+/// Runs every row of every sheet on every allocator that was built, as often as there are rounds, and empty programs
+/// of the first profile.
+pub(crate) fn run(options: &Options, first: &[Built], sheets: &mut [Sheet]) -> StartUp {
+    let mut start_up = StartUp::default();
+    let mut progress = Progress::new("measuring", options.rounds() * steps(options, sheets));
+    for nth in 0..options.rounds() {
+        if options.start_up() {
+            start_up.round(&ready(first, nth), options.spawns(), &mut progress);
+        }
+        sheets.iter_mut().for_each(|sheet| round(options, sheet, nth, &mut progress));
     }
-    series
+    start_up
 }
 
-fn round(options: &Options, ready: &[Ready], series: &mut Series, progress: &mut Progress) {
-    for row in options.rows() {
-        for &(name, binary) in ready {
-            progress.at(&format!("{} on {name}", row.workload.name));
-            series.add(name, row, record(binary, row, options.target()));
+/// What a round has to do.
+fn steps(options: &Options, sheets: &[Sheet]) -> usize {
+    let runs = |sheet: &Sheet| sheet.plan.rows.len() * ready(&sheet.built, 0).len();
+    sheets.iter().map(runs).sum::<usize>() + if options.start_up() { options.spawns() } else { 0 }
+}
+
+/// Those that were built, another one first in each round.
+fn ready(built: &[Built], nth: usize) -> Vec<Ready<'_>> {
+    let mut ready: Vec<_> = built.iter().filter_map(Built::ready).collect();
+    let first = nth % ready.len().max(1);
+    ready.rotate_left(first);
+    ready
+}
+
+fn round(options: &Options, sheet: &mut Sheet, nth: usize, progress: &mut Progress) {
+    let ready = ready(&sheet.built, nth);
+    for &row in &sheet.plan.rows {
+        for &(name, binary) in &ready {
+            progress.at(&format!("{} on {name} ({})", row.workload.name, sheet.plan.profile));
+            sheet.series.add(name, row, record(binary, row, options.target()));
             progress.step();
         }
     }
     // The loop without an allocator, so whose binary it is does not matter.
     if let Some((_, binary)) = ready.first() {
-        series.add(EMPTY.name, Row::EMPTY, record(binary, Row::EMPTY, options.target()));
+        sheet.series.add(EMPTY.name, Row::EMPTY, record(binary, Row::EMPTY, options.target()));
     }
 }
 
