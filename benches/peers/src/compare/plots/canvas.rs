@@ -44,7 +44,7 @@ pub(super) fn top(names: &[&str], width: i32) -> i32 {
 pub(super) fn legend(area: &Area<'_>, names: &[&str], width: i32) -> Result<()> {
     for (name, (x, y)) in places(names, width) {
         let middle = TITLE_HEIGHT + y + LINE_HEIGHT / 2;
-        let style = ShapeStyle::from(colour(name)).stroke_width(stroke(name).max(2));
+        let style = ShapeStyle::from(colour(name)).stroke_width(stroke(name));
         area.draw(&PathElement::new([(x, middle), (x + DASH, middle)], style))?;
         text(area, name, (x + DASH + 5, middle), BLACK, left())?;
     }

@@ -127,7 +127,7 @@ fn shade(ratio: f64) -> RGBColor {
 /// What is read best on that ground.
 fn ink(RGBColor(red, green, blue): RGBColor) -> RGBColor {
     let light = 0.299 * f64::from(red) + 0.587 * f64::from(green) + 0.114 * f64::from(blue);
-    if light < 140.0 { WHITE } else { BLACK }
+    if light < 115.0 { WHITE } else { BLACK }
 }
 
 fn scale(area: &Area<'_>, y: i32) -> Result<()> {

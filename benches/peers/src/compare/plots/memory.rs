@@ -70,6 +70,8 @@ fn chart(area: &Area<'_>, lines: Vec<Line>) -> Result<()> {
         .axis_style(GREY)
         .label_style(small(GREY))
         .axis_desc_style(small(GREY))
+        .x_label_formatter(&|seconds| plain(*seconds).to_string())
+        .y_label_formatter(&|mib| plain(*mib).to_string())
         .x_desc("seconds")
         .y_desc("MiB")
         .draw()?;
@@ -77,6 +79,11 @@ fn chart(area: &Area<'_>, lines: Vec<Line>) -> Result<()> {
         chart.draw_series(LineSeries::new(points, ShapeStyle::from(colour(name)).stroke_width(stroke(name))))?;
     }
     Ok(())
+}
+
+/// Without the errors of sums of tenths.
+fn plain(mark: f64) -> f64 {
+    (mark * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) fn colour(name: &str) -> RGBColor {
 
 /// Bandolier's line is the thick one.
 pub(super) fn stroke(name: &str) -> u32 {
-    if name == OURS { 3 } else { 1 }
+    if name == OURS { 4 } else { 2 }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn chart(area: &Area<'_>, sheet: &Sheet, rows: &[Row]) -> Result<()> {
         .margin_bottom(6)
         .caption(first.workload.name, name())
         .x_label_area_size(22)
-        .y_label_area_size(40)
+        .y_label_area_size(48)
         .build_cartesian_2d(across, up)?;
     chart
         .configure_mesh()
@@ -84,7 +84,7 @@ fn chart(area: &Area<'_>, sheet: &Sheet, rows: &[Row]) -> Result<()> {
     // Bandolier, which comes first, lies on top.
     for (name, points) in lines.into_iter().rev() {
         let colour = colour(name);
-        chart.draw_series(points.iter().map(|&point| Circle::new(point, 2, colour.filled())))?;
+        chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
         chart.draw_series(LineSeries::new(points, ShapeStyle::from(colour).stroke_width(stroke(name))))?;
     }
     Ok(())
