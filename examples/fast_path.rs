@@ -1,4 +1,5 @@
-//! The four fast paths as functions of their own, for `cargo xtask asm` to disassemble.
+//! The four fast paths as functions of their own, for `cargo xtask asm` to disassemble and
+//! `cargo xtask paths` to count.
 
 use bandolier::Bandolier;
 use core::alloc::{GlobalAlloc, Layout};
@@ -50,16 +51,37 @@ pub unsafe fn bandolier_dealloc(block: *mut u8, layout: Layout) {
     unsafe { HEAP.dealloc(block, layout) }
 }
 
-fn main() {
-    for _ in 0..1000 {
-        let small = black_box(bandolier_alloc_64());
-        // SAFETY: allocated just now.
-        unsafe { bandolier_dealloc_64(small) };
-        let layout = black_box(Layout::new::<[u8; 100]>());
-        // SAFETY: the size is not zero.
-        let any = black_box(unsafe { bandolier_alloc(layout) });
-        // SAFETY: allocated just now with this layout.
-        unsafe { bandolier_dealloc(any, layout) };
+/// Takes `batch` blocks with a constant layout and gives them back, the last one first, until `pairs` were taken.
+fn constant(batch: usize, pairs: usize) {
+    let mut blocks = Vec::with_capacity(batch);
+    for _ in 0..pairs / batch {
+        blocks.extend((0..batch).map(|_| bandolier_alloc_64()));
+        while let Some(block) = blocks.pop() {
+            // SAFETY: allocated above, and popped once.
+            unsafe { bandolier_dealloc_64(block) };
+        }
     }
+}
+
+/// The same with a layout that the compiler does not know.
+fn varied(batch: usize, pairs: usize) {
+    let layout = black_box(SMALL);
+    let mut blocks = Vec::with_capacity(batch);
+    for _ in 0..pairs / batch {
+        // SAFETY: the size is not zero.
+        blocks.extend((0..batch).map(|_| unsafe { bandolier_alloc(layout) }));
+        while let Some(block) = blocks.pop() {
+            // SAFETY: allocated above with this layout, and popped once.
+            unsafe { bandolier_dealloc(block, layout) };
+        }
+    }
+}
+
+/// `fast_path [batch pairs]`
+fn main() {
+    let mut numbers = std::env::args().skip(1).map(|word| word.parse().expect("a number"));
+    let (batch, pairs) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(1000));
+    constant(batch, pairs);
+    varied(batch, pairs);
     println!("{:?}", HEAP.stats());
 }

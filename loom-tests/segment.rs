@@ -47,7 +47,7 @@ impl World {
     }
 
     fn release(&self) {
-        self.segments.release_free(self.source.supply());
+        self.segments.release_free(self.source.supply(), &Budget::of(usize::MAX));
     }
 
     /// All of `units` units can be claimed, one by one, and no more; then all can be released.
@@ -194,7 +194,7 @@ fn purge_takes_no_unit_in_use() {
         let here = World::with(1);
         let run = here.claim(1).unwrap();
         here.free(run);
-        side.race(&here, claim_and_free, |world| world.segments.purge(world.source.supply()));
+        side.race(&here, claim_and_free, |world| world.segments.purge(world.source.supply(), &Budget::of(usize::MAX)));
         here.nothing_lost(1);
     });
 }

@@ -138,7 +138,7 @@ fn a_free_page_is_nobodys() {
             world.give(&again);
         };
         side.race(&here, give_and_take, |world| {
-            world.slabs.each_free_page(class(), 16, |start, bytes| {
+            world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |start, bytes| {
                 for offset in (0..bytes).step_by(16) {
                     // SAFETY: inside the page range.
                     world.source.memory().touch(unsafe { start.add(offset) });
@@ -156,7 +156,7 @@ fn a_given_chunk_is_purged_once() {
         let (here, chunks) = World::with(1);
         let purge = move |world: &World| {
             let mut places = 0;
-            world.slabs.each_free_page(class(), 16, |_, bytes| places += bytes / 16);
+            world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |_, bytes| places += bytes / 16);
             places
         };
         let ((), first) = side.race(&here, move |world| world.give(&chunks), purge);

@@ -20,6 +20,7 @@ use crate::size_class::SizeClass;
 use crate::slab::{Held, NotTaken, SlabId, Slabs};
 use crate::stats::{ClassStats, Counter};
 use crate::supply::{Drawn, Supply};
+use crate::surplus::{Budget, Surplus};
 use crate::sync::{Atomic, Ordering, const_fn};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -31,6 +32,7 @@ pub(crate) struct Arsenal {
     pub(crate) slabs: Slabs,
     pub(crate) depot: Depot,
     pub(crate) drawn: Drawn,
+    pub(crate) surplus: Surplus,
     run_bytes: Counter,
     threads: Atomic<usize>,
     generation: Atomic<u32>,
@@ -69,6 +71,7 @@ impl Arsenal {
                 slabs: Slabs::new(),
                 depot: Depot::new(),
                 drawn: Drawn::new(),
+                surplus: Surplus::new(),
                 run_bytes: Counter::new(),
                 threads: Atomic::new(0),
                 generation: Atomic::new(0),
@@ -163,7 +166,7 @@ impl Arsenal {
     /// which leaves more for records.
     #[cold]
     fn carve_short<B: Backend>(&self, backend: &B, class: SizeClass, mut units: u32) -> Option<Held> {
-        self.release_free(backend);
+        self.release_free(backend, &Budget::of(usize::MAX));
         loop {
             let held = self.carve_from(backend, class, units, units);
             units /= 2;
@@ -193,9 +196,9 @@ impl Arsenal {
         (B::SEGMENT / B::UNIT) as u32
     }
 
-    /// Returns segments without a claimed unit; their bytes.
-    pub(crate) fn release_free<B: Backend>(&self, backend: &B) -> usize {
-        self.segments.release_free(self.supply(backend))
+    /// Returns segments without a claimed unit, as the budget allows; their bytes.
+    pub(crate) fn release_free<B: Backend>(&self, backend: &B, budget: &Budget) -> usize {
+        self.segments.release_free(self.supply(backend), budget)
     }
 
     fn claim<B: Backend>(&self, backend: &B, units: u32, most: u32) -> Option<(Run, Contents)> {
@@ -233,21 +236,25 @@ impl Arsenal {
         any
     }
 
-    /// Gives the pages back of free units, of free chunks of slabs in use, and of records not in use; the bytes of them.
-    pub(crate) fn purge<B: Backend>(&self, backend: &B) -> usize {
+    /// Gives the pages back of free units and of free chunks of slabs in use, as the budget allows, and of records not in
+    /// use; the bytes of them. Unless `thorough`, slabs that are mostly in use are left alone.
+    pub(crate) fn purge<B: Backend>(&self, backend: &B, thorough: bool, budget: &Budget) -> usize {
         let supply = self.supply(backend);
-        let records = self.slabs.trim(supply) + self.depot.trim(supply);
-        self.segments.purge(supply) + self.purge_slabs(backend) + records
+        let pages = self.segments.purge(supply, budget) + self.purge_slabs(backend, thorough, budget);
+        let records = if budget.is_left() { self.slabs.trim(supply) + self.depot.trim(supply) } else { 0 };
+        pages + records
     }
 
     /// Gives the pages back that lie wholly in free chunks of slabs in use; the bytes of them.
-    fn purge_slabs<B: Backend>(&self, backend: &B) -> usize {
+    fn purge_slabs<B: Backend>(&self, backend: &B, thorough: bool, budget: &Budget) -> usize {
         let (granule, mut bytes) = (backend.granule(), 0);
         for class in SizeClass::all() {
-            self.slabs.each_free_page(class, granule, |start, length| {
+            self.slabs.each_free_page(class, granule, thorough, budget, |start, length| {
                 // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
-                let purged = unsafe { backend.purge(start, length) };
-                bytes += if purged { length } else { 0 };
+                if unsafe { backend.purge(start, length) } {
+                    bytes += length;
+                    budget.spend(length);
+                }
             });
         }
         bytes
@@ -257,7 +264,7 @@ impl Arsenal {
         bytes.div_ceil(B::UNIT) as u32
     }
 
-    /// A run for a block of `bytes`, at most half of a segment.
+    /// A run for a block of `bytes`, at most a segment.
     pub(crate) fn take_run<B: Backend>(&self, backend: &B, bytes: usize) -> Option<(NonNull<u8>, Contents)> {
         let (run, contents) = self.claim(backend, Self::units::<B>(bytes), Self::ample::<B>())?;
         self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
@@ -279,6 +286,7 @@ impl Arsenal {
         let run = self.locate(backend, block, bytes, align);
         self.map.set(backend, block, 1, Owner::Nobody.to_bits());
         self.run_bytes.sub(run.units as usize * B::UNIT);
+        self.surplus.note(run.units as usize * B::UNIT);
         self.free_units(run);
     }
 
@@ -387,6 +395,12 @@ impl Arsenal {
         let (magazines, cached) = self.depot.counts(class);
         let (bytes, slabs, taken) = (class.bytes(), partial.slabs.get(), partial.taken.get());
         ClassStats { bytes, slabs, taken, magazines, cached }
+    }
+
+    /// Bytes of chunks that are neither in slabs nor in the depot, and of runs.
+    pub(crate) fn used(&self) -> usize {
+        let out = |class| self.slabs.class(class).taken.get().saturating_sub(self.depot.counts(class).1);
+        SizeClass::all().map(|class| out(class) * class.bytes()).sum::<usize>() + self.run_bytes()
     }
 
     /// Bytes of runs that the program holds.

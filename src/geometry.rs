@@ -34,6 +34,12 @@ sized! {
     DEPOT_BYTES: usize = 1 << 20, tiny 128;
     /// Magazines of one class that the depot keeps.
     DEPOT_MAGAZINES: usize = 128, tiny 8;
+    /// Bytes that a heap keeps though nobody uses them, unless it is asked for them.
+    KEEP: usize = 8 << 20, tiny 16 << 20;
+    /// Bytes freed between two looks at what is kept.
+    LOOK: usize = 2 << 20, tiny 4 << 20;
+    /// Bytes given back at one time by a heap that was not asked.
+    STRIDE: usize = 32 << 20, tiny 32 << 20;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;
     /// Size classes.

@@ -3,7 +3,7 @@
 //! | layout                                   | served by                      | freed into                |
 //! |------------------------------------------|--------------------------------|---------------------------|
 //! | up to 32 KiB (half a unit, if less)      | a chunk: cache, depot, slab    | the cache                 |
-//! | up to half a segment                     | a run of units                 | its segment               |
+//! | up to a segment                          | a run of units                 | its segment               |
 //! | more, or aligned to more than a unit     | the back-end                   | the back-end              |
 //!
 //! Which row a block belongs to follows from its layout alone, so `dealloc` looks nothing up before it has to.
@@ -21,6 +21,7 @@ use crate::size_class::{PerClass, SizeClass};
 use crate::slab::CHECKED;
 use crate::stats::{ClassStats, Reclaimed, Stats};
 use crate::supply::{Drawn, LARGE, METADATA, Supply};
+use crate::surplus::Budget;
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -132,10 +133,10 @@ impl Default for Bandolier {
 impl<B: Backend> Bandolier<B> {
     /// The largest chunk that a slab is cut into, in bytes.
     const CHUNK_LIMIT: usize = if B::UNIT / 2 < SizeClass::MAX_BYTES { B::UNIT / 2 } else { SizeClass::MAX_BYTES };
-    /// The largest run of units, in bytes: half of a segment.
+    /// The largest run of units, in bytes: a whole segment.
     const RUN_LIMIT: usize = {
         let most = UNITS as usize * B::UNIT;
-        if B::SEGMENT < most { B::SEGMENT / 2 } else { most / 2 }
+        if B::SEGMENT < most { B::SEGMENT } else { most }
     };
 
     const_fn! {
@@ -311,7 +312,7 @@ impl<B: Backend> Bandolier<B> {
             chunk = self.take(heap, class);
         }
         if chunk.is_none() {
-            heap.arsenal.release_free(&*self.backend);
+            heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
             chunk = self.take(heap, class);
         }
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -328,6 +329,14 @@ impl<B: Backend> Bandolier<B> {
             |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk),
             |slots| slots.dealloc(&heap.arsenal, &*self.backend, class, chunk),
         );
+        self.ebb(heap);
+    }
+
+    /// Gives back what the heap holds too much of, if it is time to look.
+    fn ebb(&self, heap: &Heap) {
+        if heap.arsenal.surplus.is_due() {
+            reclaim::ebb(&heap.arsenal, &*self.backend);
+        }
     }
 
     /// Before saying that there is no memory: brings home all that lies idle in this thread's reach.
@@ -367,7 +376,7 @@ impl<B: Backend> Bandolier<B> {
         // More than the heap has could not be freed up here.
         if block.is_none() && layout.size() <= heap.arsenal.drawn.total() {
             self.rescue(heap);
-            heap.arsenal.release_free(&*self.backend);
+            heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
             block = self.take_block(heap, layout, zeroed);
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -393,7 +402,8 @@ impl<B: Backend> Bandolier<B> {
     unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
         let Some(heap) = self.made() else { return };
         if Self::kind(layout) == Kind::Run {
-            return heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align());
+            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align());
+            return self.ebb(heap);
         }
         if let Some(layout) = Self::large(layout) {
             // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.
@@ -457,7 +467,7 @@ impl<B: Backend> Bandolier<B> {
         heap.arsenal.recall();
         self.hand_in(heap);
         reclaim::drain(&heap.arsenal, &*self.backend);
-        reclaim::give_back(&heap.arsenal, &*self.backend)
+        reclaim::give_back(&heap.arsenal, &*self.backend, true, &Budget::of(usize::MAX))
     }
 
     /// Hands the calling thread's magazines in at the depot, for a thread that will sleep: other threads can use the

@@ -16,6 +16,7 @@ mod stats;
 
 mod backend;
 mod supply;
+mod surplus;
 mod treiber;
 
 mod map;

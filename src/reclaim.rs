@@ -16,8 +16,10 @@
 
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::geometry::STRIDE;
 use crate::size_class::SizeClass;
 use crate::stats::Reclaimed;
+use crate::surplus::{Budget, Holds};
 
 /// Spills the magazines that the depot has, one at a time, so that others always find the rest.
 pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
@@ -30,12 +32,29 @@ pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
     }
 }
 
-/// Returns what no block and no magazine lies in: slabs to segments, segments to the back-end, and pages.
-pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B) -> Reclaimed {
-    arsenal.retire_idle(backend, true);
-    let released = arsenal.release_free(backend);
-    let purged = if B::PURGES { arsenal.purge(backend) } else { 0 };
+/// Returns what no block and no magazine lies in, as the budget allows: slabs to segments, segments to the back-end, and
+/// pages; unless `thorough`, none of slabs that are mostly in use.
+pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B, thorough: bool, budget: &Budget) -> Reclaimed {
+    let mut released = arsenal.release_free(backend, budget);
+    if budget.is_left() {
+        arsenal.retire_idle(backend, true);
+        released += arsenal.release_free(backend, budget);
+    }
+    let purged = if B::PURGES && budget.is_left() { arsenal.purge(backend, thorough, budget) } else { 0 };
     Reclaimed { released, purged }
+}
+
+/// Makes a part of a pass without being asked, if the heap has shrunk and has a clock.
+pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B) {
+    let holds = || Holds { held: arsenal.drawn.segments.get(), used: arsenal.used() };
+    let Some(now) = backend.uptime() else { return };
+    if !arsenal.surplus.begin(holds(), now) {
+        return;
+    }
+    let budget = Budget::of(STRIDE);
+    drain(arsenal, backend);
+    let given = give_back(arsenal, backend, false, &budget).total();
+    arsenal.surplus.end(given, (budget.is_left()).then(holds));
 }
 
 #[cfg(all(test, loom))]

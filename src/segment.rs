@@ -26,6 +26,7 @@ use crate::geometry::{SEGMENTS, UNITS};
 use crate::map::Map;
 use crate::pool::{Pool, Record};
 use crate::supply::{self, Supply};
+use crate::surplus::Budget;
 use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, Witness, array, const_fn};
 use crate::treiber::Index;
 use core::alloc::Layout;
@@ -434,16 +435,17 @@ impl Segments {
         }
     }
 
-    /// Returns every segment without a claimed unit to the back-end; the bytes of them.
-    pub(crate) fn release_free<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+    /// Returns every segment without a claimed unit to the back-end, as the budget allows; the bytes of them.
+    pub(crate) fn release_free<B: Backend>(&self, supply: Supply<'_, B>, budget: &Budget) -> usize {
         let mut bytes = 0;
         for (_, group) in self.groups() {
-            for slot in 0..SEGMENTS {
+            for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
                 let Some((base, units)) = group.evict(slot) else { continue };
                 if let Some(layout) = segment_layout::<B>(units) {
                     // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
                     unsafe { supply.release(supply::SEGMENTS, base, layout) };
                     bytes += layout.size();
+                    budget.spend(layout.size());
                 }
                 group.vacate(slot);
             }
@@ -451,15 +453,14 @@ impl Segments {
         bytes
     }
 
-    /// Gives the pages of free units back, where the back-end can; the bytes of them.
-    pub(crate) fn purge<B: Backend>(&self, supply: Supply<'_, B>) -> usize {
+    /// Gives the pages of free units back, where the back-end can and as the budget allows; the bytes of them.
+    pub(crate) fn purge<B: Backend>(&self, supply: Supply<'_, B>, budget: &Budget) -> usize {
         let mut bytes = 0;
         for (index, group) in self.groups() {
-            for slot in 0..SEGMENTS {
-                match self.purge_segment(supply, group, SegmentId::new(index, slot)) {
-                    Some(purged) => bytes += purged,
-                    None => return bytes,
-                }
+            for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
+                let Some(purged) = self.purge_segment(supply, group, SegmentId::new(index, slot)) else { return bytes };
+                bytes += purged;
+                budget.spend(purged);
             }
         }
         bytes

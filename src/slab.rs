@@ -1,7 +1,7 @@
 //! Slabs: runs of units cut into chunks of one class, owned by nobody.
 //!
 //! ```text
-//!   free bits   one a chunk, set = free                       state = │ count: i30 │ DIRTY │ LISTED │
+//!   free bits   one a chunk, set = free                       state = │ count: i31 │ LISTED │
 //!
 //!   carve    a claimed run ─▶ held, all free                  count = capacity, LISTED
 //!   pop      listed ─▶ held                                   off a partial stack: one holder
@@ -17,13 +17,15 @@
 //! signed, and a count equal to the capacity says that every bit is set and no give is under way. A give touches the
 //! slab after its addition only if that addition set LISTED, and then nobody else holds the slab.
 //!
-//! DIRTY says that chunks were given since the free pages of the slab were last purged.
+//! What the holder notes as `purged` are free chunks without pages: all of them after a purge, and as many fewer as are
+//! taken. So `count - purged` tells how much another purge would find.
 //!
 //! A slab unlisted at a count ≤ 0 is listed by the late giver, perhaps with nothing in it, which is harmless.
 //!
 //! # Invariants
 //! - LISTED is set while the slab is on a stack or held; one party takes it off.
-//! - Everything but the bits, the state and the link is written by `carve` and constant until `retire`.
+//! - `purged` is read and written by the holder.
+//! - Everything but that, the bits, the state and the link is written by `carve` and constant until `retire`.
 
 use crate::backend::Backend;
 use crate::geometry::{NARROW_WORDS, UNITS, WIDE_WORDS, WORD_BITS};
@@ -33,6 +35,7 @@ use crate::segment::{Contents, Run};
 use crate::size_class::{PerClass, SizeClass};
 use crate::stats::Counter;
 use crate::supply::Supply;
+use crate::surplus::Budget;
 use crate::sync::{Atomic, Backoff, CachePadded, Ordering, Witness, array, const_fn};
 use crate::treiber::{Index, Links, Stack};
 use core::cell::Cell;
@@ -71,28 +74,23 @@ impl SlabId {
     }
 }
 
-/// Count of free chunks and two flags, in one word.
+/// Count of free chunks and a flag, in one word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State(u32);
 
 impl State {
     const LISTED: u32 = 1;
-    const DIRTY: u32 = 2;
 
-    fn new(count: i32, listed: bool, dirty: bool) -> Self {
-        Self((count as u32) << 2 | u32::from(dirty) << 1 | u32::from(listed))
+    fn new(count: i32, listed: bool) -> Self {
+        Self((count as u32) << 1 | u32::from(listed))
     }
 
     fn count(self) -> i32 {
-        (self.0 as i32) >> 2
+        (self.0 as i32) >> 1
     }
 
     fn listed(self) -> bool {
         self.0 & Self::LISTED != 0
-    }
-
-    fn dirty(self) -> bool {
-        self.0 & Self::DIRTY != 0
     }
 }
 
@@ -110,12 +108,14 @@ pub(crate) struct Slab<W: ?Sized = [Atomic<u64>]> {
     next: Atomic<u32>,
     state: Atomic<u32>,
     shape: Cell<Option<Shape>>,
+    purged: Cell<u16>,
     witness: Witness,
     words: W,
 }
 
-// SAFETY: everything is atomic but `shape`, which is written only by the holder of a slab without live chunks, before
-// the chunks (or the stack) through which others get to know the slab, and after the last of them are gone.
+// SAFETY: everything is atomic but `purged`, which is the holder's, and `shape`, which is written only by the holder of a
+// slab without live chunks, before the chunks (or the stack) through which others get to know the slab, and after the last
+// of them are gone.
 unsafe impl<W: Sync + ?Sized> Sync for Slab<W> {}
 
 impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
@@ -124,6 +124,7 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
             next: Atomic::new(0),
             state: Atomic::new(0),
             shape: Cell::new(None),
+            purged: Cell::new(0),
             witness: Witness::new(),
             words: array![Atomic::new(0); N],
         }
@@ -416,7 +417,8 @@ impl Slabs {
             word.store(0, Ordering::Relaxed);
         }
         // Relaxed: as above.
-        slab.state.store(State::new(capacity as i32, true, contents == Contents::Unknown).0, Ordering::Relaxed);
+        slab.state.store(State::new(capacity as i32, true).0, Ordering::Relaxed);
+        slab.purged.set(if contents == Contents::Untouched { capacity as u16 } else { 0 });
         self.class(class).slabs.add(1);
         self.count_idle(class, 1);
         Some(Held { id })
@@ -466,6 +468,7 @@ impl Slabs {
         let slab = self.slab(held.id);
         let Some(shape) = slab.shape() else { return 0 };
         let taken = slab.take(&shape, chunks);
+        slab.purged.set(slab.purged.get().saturating_sub(taken as u16));
         self.class(shape.class).taken.add(taken);
         self.settle(held, taken);
         taken
@@ -486,7 +489,7 @@ impl Slabs {
         let mut now = State(slab.state.load(Ordering::Relaxed));
         loop {
             let count = now.count() - taken as i32;
-            let new = State::new(count, count > 0, now.dirty());
+            let new = State::new(count, count > 0);
             // Release: what we did as the holder comes before what the giver does who lists the slab next.
             match slab.state.compare_exchange_weak(now.0, new.0, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
@@ -513,7 +516,7 @@ impl Slabs {
         // Relaxed: the exchange checks it.
         let mut now = State(slab.state.load(Ordering::Relaxed));
         loop {
-            let new = State::new(now.count() + rounds.len() as i32, true, true);
+            let new = State::new(now.count() + rounds.len() as i32, true);
             // Release: our use of the chunks, and of the slab, comes before its retirement by who acquires this count.
             // Acquire: if this sets LISTED, what the last holder did with the slab, who released it unlisted.
             match slab.state.compare_exchange_weak(now.0, new.0, Ordering::AcqRel, Ordering::Relaxed) {
@@ -558,14 +561,14 @@ impl Slabs {
         Some(shape.run)
     }
 
-    /// Holds the listed slabs of `class` one after the other; `visit` gives back those that live on.
+    /// Holds the listed slabs of `class` one after the other while `wanted`; `visit` gives back those that live on.
     ///
     /// One slab at a time is off the stacks. Those seen wait on a stack of their own, where `pop` finds them too.
-    fn sweep(&self, class: SizeClass, mut visit: impl FnMut(Held) -> Option<Held>) {
+    fn sweep(&self, class: SizeClass, wanted: impl Fn() -> bool, mut visit: impl FnMut(Held) -> Option<Held>) {
         let partial = self.class(class);
         let mut left = partial.slabs.get();
         for stack in &partial.stacks {
-            while let Some(held) = (left > 0).then(|| self.hold(stack)).flatten() {
+            while let Some(held) = (left > 0 && wanted()).then(|| self.hold(stack)).flatten() {
                 left -= 1;
                 if let Some(held) = visit(held) {
                     self.settle_on(held, 0, |partial, _| &partial.swept);
@@ -586,34 +589,58 @@ impl Slabs {
         if idle == 0 || (!thorough && idle * WORTH_A_PASS < partial.slabs.get()) {
             return;
         }
-        self.sweep(class, |held| {
-            if !self.is_idle(&held) {
-                return Some(held);
-            }
-            self.retire(held).into_iter().for_each(&mut each);
-            None
-        });
+        self.sweep(
+            class,
+            || true,
+            |held| {
+                if !self.is_idle(&held) {
+                    return Some(held);
+                }
+                self.retire(held).into_iter().for_each(&mut each);
+                None
+            },
+        );
     }
 
     /// Calls `each` with the start and length of every stretch of whole pages of `page` bytes that lie in free chunks of
-    /// listed slabs of `class`, if chunks were given to the slab since the last time. Nobody else has them while `each` runs.
-    pub(crate) fn each_free_page(&self, class: SizeClass, page: usize, mut each: impl FnMut(NonNull<u8>, usize)) {
-        self.sweep(class, |held| {
-            let slab = self.slab(held.id);
-            // Acquire: the bits of every give whose DIRTY this clears, by the Release in `give`.
-            let before = State(slab.state.fetch_and(!State::DIRTY, Ordering::Acquire));
-            if let Some(shape) = slab.shape().filter(|_| before.dirty()) {
-                slab.each_free(|first, count| {
-                    let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
-                    let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
-                    if start < end {
-                        // SAFETY: inside the slab's run, which begins at a page.
-                        each(unsafe { shape.run.start.add(start) }, end - start);
-                    }
-                });
-            }
-            Some(held)
-        });
+    /// listed slabs of `class`, if chunks were given to the slab since the last time, as long as the budget has something
+    /// left. Nobody else has the pages while `each` runs.
+    ///
+    /// Unless `thorough`, only slabs are looked at of which since then more came back than is still out; so while the
+    /// slab empties, each of its pages is met a few times at most.
+    pub(crate) fn each_free_page(
+        &self,
+        class: SizeClass,
+        page: usize,
+        thorough: bool,
+        budget: &Budget,
+        mut each: impl FnMut(NonNull<u8>, usize),
+    ) {
+        self.sweep(
+            class,
+            || budget.is_left(),
+            |held| {
+                let slab = self.slab(held.id);
+                let Some(shape) = slab.shape() else { return Some(held) };
+                // Acquire: the bits of every give that is counted here, by the Release in `give`.
+                let count = State(slab.state.load(Ordering::Acquire)).count();
+                let back = count - i32::from(slab.purged.get());
+                let out = i32::from(shape.capacity) - count;
+                if back > if thorough { 0 } else { out } {
+                    slab.witness.touch();
+                    slab.purged.set(count as u16);
+                    slab.each_free(|first, count| {
+                        let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
+                        let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
+                        if start < end {
+                            // SAFETY: inside the slab's run, which begins at a page.
+                            each(unsafe { shape.run.start.add(start) }, end - start);
+                        }
+                    });
+                }
+                Some(held)
+            },
+        );
     }
 
     /// The class of the chunks of a slab that has live ones.
@@ -768,7 +795,7 @@ mod tests {
         two_full_slabs(&&ARENA, |slabs, class, given| {
             given.iter().for_each(|(id, chunks)| slabs.give(*id, &chunks[1..]).unwrap());
             let mut visits = 0;
-            slabs.each_free_page(class, 4096, |_, _| {
+            slabs.each_free_page(class, 4096, true, &Budget::of(usize::MAX), |_, _| {
                 visits += 1;
                 let other = slabs.pop(class).expect("the other slab is hidden");
                 slabs.settle(other, 0);
@@ -780,9 +807,9 @@ mod tests {
     #[test]
     fn states_round_trip_below_zero() {
         for count in [-4096, -1, 0, 1, 4096] {
-            for (listed, dirty) in [(false, false), (true, false), (false, true), (true, true)] {
-                let state = State::new(count, listed, dirty);
-                assert_eq!((state.count(), state.listed(), state.dirty()), (count, listed, dirty));
+            for listed in [false, true] {
+                let state = State::new(count, listed);
+                assert_eq!((state.count(), state.listed()), (count, listed));
             }
         }
     }

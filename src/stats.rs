@@ -111,6 +111,12 @@ impl Counter {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Begins anew.
+    pub(crate) fn reset(&self) {
+        // Relaxed: as in `add`.
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// The number; 0 while a subtraction is ahead of its addition.
     pub(crate) fn get(&self) -> usize {
         // Relaxed: as in `add`.

@@ -9,6 +9,7 @@
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
+use core::time::Duration;
 
 mod arena;
 mod global_alloc;
@@ -138,6 +139,12 @@ pub unsafe trait Backend: Sync + 'static {
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
         let _ = (start, bytes);
         false
+    }
+
+    /// The time since some start, for a heap that gives memory back without being asked, which it does now and then and
+    /// not too often. `None`: it does so never.
+    fn uptime(&self) -> Option<Duration> {
+        None
     }
 
     /// Gives a block the size `bytes`, in place or by moving it without a copy, contents kept and alignment too.

@@ -6,6 +6,7 @@
 use super::Backend;
 use core::alloc::Layout;
 use core::ptr::NonNull;
+use core::time::Duration;
 
 /// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows.
 ///
@@ -61,6 +62,10 @@ unsafe impl Backend for Os {
         bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
     }
 
+    fn uptime(&self) -> Option<Duration> {
+        imp::uptime()
+    }
+
     unsafe fn remap(&self, block: NonNull<u8>, layout: Layout, bytes: usize) -> Option<NonNull<u8>> {
         let (old, new) = (whole_pages(layout.size())?, whole_pages(bytes)?);
         if old == new {
@@ -75,6 +80,7 @@ unsafe impl Backend for Os {
 mod imp {
     use crate::sync::{Atomic, Ordering};
     use core::ptr::{self, NonNull};
+    use core::time::Duration;
 
     pub(super) fn page_size() -> usize {
         static SIZE: Atomic<usize> = Atomic::new(0);
@@ -88,6 +94,18 @@ mod imp {
         let size = usize::try_from(asked).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096);
         SIZE.store(size, Ordering::Relaxed);
         size
+    }
+
+    pub(super) fn uptime() -> Option<Duration> {
+        // The coarse clock is read without a system call even where the fine one is not.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `now` is a timespec that the call may write.
+        let failed = unsafe { libc::clock_gettime(CLOCK, &raw mut now) };
+        (failed == 0).then(|| Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
     }
 
     pub(super) fn complain(line: &[u8]) {
@@ -250,11 +268,12 @@ mod exit {
 mod imp {
     use crate::sync::{Atomic, Ordering};
     use core::ptr::{self, NonNull};
+    use core::time::Duration;
     use std::io::Write as _;
     use windows_sys::Win32::System::Memory::{
         MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
     };
-    use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+    use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, GetTickCount64, SYSTEM_INFO};
 
     pub(super) fn page_size() -> usize {
         static SIZE: Atomic<usize> = Atomic::new(0);
@@ -271,6 +290,11 @@ mod imp {
         };
         SIZE.store(size, Ordering::Relaxed);
         size
+    }
+
+    pub(super) fn uptime() -> Option<Duration> {
+        // SAFETY: the call has no conditions.
+        Some(Duration::from_millis(unsafe { GetTickCount64() }))
     }
 
     pub(super) fn complain(line: &[u8]) {

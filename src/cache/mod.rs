@@ -93,6 +93,7 @@ impl Pair {
         let enough = arsenal.depot.has_enough(class);
         let empty = if enough && self.previous != Top::NONE { None } else { arsenal.arm(backend, class) };
         let old = core::mem::replace(&mut self.previous, self.loaded);
+        arsenal.surplus.note(usize::from(old.rounds().0) * class.bytes());
         self.loaded = match empty {
             Some(empty) => {
                 arsenal.depot.give(class, old);

@@ -7,6 +7,7 @@ use bandolier::{Backend, Bandolier, FromGlobal, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::time::Duration;
 use std::alloc::System;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -262,6 +263,9 @@ pub(crate) struct Account {
     refused: AtomicUsize,
     outstanding: AtomicUsize,
     peak: AtomicUsize,
+    purged: AtomicUsize,
+    /// Whether the back-end's clock is hidden.
+    timeless: bool,
     /// Every block by its address, to check that it comes back as it was handed out; only where that is asked.
     ledger: Option<Mutex<HashMap<usize, Layout>>>,
 }
@@ -287,6 +291,11 @@ impl Account {
 
     pub(crate) fn peak(&self) -> usize {
         self.peak.load(Relaxed)
+    }
+
+    /// Bytes, each as often as it was purged.
+    pub(crate) fn purged(&self) -> usize {
+        self.purged.load(Relaxed)
     }
 
     /// Whether this call is refused.
@@ -332,6 +341,12 @@ pub(crate) struct Metered<B> {
 impl<B: Backend> Metered<B> {
     pub(crate) fn new(inner: B) -> (Self, Arc<Account>) {
         let account = Arc::new(Account::default());
+        (Self { inner, account: account.clone() }, account)
+    }
+
+    /// One without a clock.
+    pub(crate) fn timeless(inner: B) -> (Self, Arc<Account>) {
+        let account = Arc::new(Account { timeless: true, ..Account::default() });
         (Self { inner, account: account.clone() }, account)
     }
 
@@ -391,7 +406,13 @@ unsafe impl<B: Backend> Backend for Metered<B> {
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: the caller's promise.
-        unsafe { self.inner.purge(start, bytes) }
+        let purged = unsafe { self.inner.purge(start, bytes) };
+        self.account.purged.fetch_add(if purged { bytes } else { 0 }, Relaxed);
+        purged
+    }
+
+    fn uptime(&self) -> Option<Duration> {
+        if self.account.timeless { None } else { self.inner.uptime() }
     }
 
     unsafe fn remap(&self, block: NonNull<u8>, old: Layout, bytes: usize) -> Option<NonNull<u8>> {

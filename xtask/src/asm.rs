@@ -1,23 +1,19 @@
 //! What the compiler makes of the fast path.
 //!
-//! Builds `examples/fast_path.rs` with the profile `fat` and reads its functions back with objdump.
+//! Reads the functions of `examples/fast_path.rs` back with objdump.
 //! None of them may lock the bus, and none may lead to a panic; what is slow is behind a call.
 
 use std::path::Path;
 
-use crate::cargo::{self, Call};
-
-const SYMBOLS: &[&str] = &["bandolier_alloc_64", "bandolier_dealloc_64", "bandolier_alloc", "bandolier_dealloc"];
+use crate::cargo::Call;
+use crate::fast_path::{self, SYMBOLS};
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     if !cfg!(target_arch = "x86_64") {
         return Err("asm: only the instructions of x86-64 are known".into());
     }
-    let build = Call::cargo(root, &["build", "-p", "bandolier", "--example", "fast_path", "--profile", "fat"]);
-    build.run()?;
-    let binary = cargo::target(root, "fat/examples/fast_path");
-    let binary = binary.to_str().ok_or("asm: the path of the example is no text")?;
-    let listing = Call::new(root, "objdump", &["--disassemble", "--no-show-raw-insn", "--demangle", binary]);
+    let binary = fast_path::build(root)?;
+    let listing = Call::new(root, "objdump", &["--disassemble", "--no-show-raw-insn", "--demangle", &binary]);
     let listing = listing.output().map_err(|e| format!("asm: {e} (objdump is part of binutils)"))?;
     let mut faults = Vec::new();
     for symbol in SYMBOLS {

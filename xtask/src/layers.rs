@@ -25,6 +25,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::none",
             "breach",
             "supply",
+            "surplus",
             "treiber",
         ],
     ),

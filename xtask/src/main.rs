@@ -1,11 +1,14 @@
 //! The project's commands; `cargo xtask` lists them.
 
 mod asm;
+mod callgrind;
 mod cargo;
+mod fast_path;
 mod layers;
 mod loom;
 mod nightly;
 mod orderings;
+mod paths;
 mod prove;
 mod source;
 mod test;
@@ -36,6 +39,12 @@ const TASKS: &[Task] = &[
         go: loom,
     },
     Task { name: "asm", args: "", what: "the fast path as machine code", go: |root, _| asm::run(root) },
+    Task {
+        name: "paths",
+        args: "[--write]",
+        what: "the instructions of the fast path, against docs/DESIGN.md; --write: records them there",
+        go: paths::run,
+    },
     Task { name: "miri", args: "[filter]", what: "the tests under Miri (nightly)", go: nightly::miri },
     Task {
         name: "tsan",

@@ -111,3 +111,44 @@ impl Drop for Varied {
         unsafe { dealloc(self.address.as_ptr(), Self::layout(self.size)) }
     }
 }
+
+/// A block that is written all over, and carries its size itself: a table of many costs 8 bytes each.
+///
+/// # Invariants
+///
+/// The address came from the global allocator with `Varied::layout(size)`, its first four bytes hold `size`, and this
+/// value alone owns the block.
+#[derive(Debug)]
+pub struct Labelled(NonNull<u8>);
+
+// SAFETY: the block is owned by this value alone (type invariant), and an allocator takes back a block on any thread.
+unsafe impl Send for Labelled {}
+
+impl Labelled {
+    /// Takes a block of `size` bytes, 4 at least, and writes all of them.
+    ///
+    /// # Panics
+    ///
+    /// When `size` is below 4, or above 4 GiB.
+    pub fn take(size: usize) -> Self {
+        let label = u32::try_from(size).expect("a workload asks for little");
+        assert!(size >= size_of::<u32>());
+        // SAFETY: as asserted, the size is above zero.
+        let address = unsafe { take(Varied::layout(size)) };
+        // SAFETY: the block is ours and has `size` bytes.
+        unsafe { address.write_bytes(size as u8, size) };
+        // SAFETY: as above, 4 bytes at least, and `ALIGN` is a multiple of 4.
+        unsafe { address.cast().write(label) };
+        // INVARIANT: fresh from the allocator, and labelled.
+        Self(address)
+    }
+}
+
+impl Drop for Labelled {
+    fn drop(&mut self) {
+        // SAFETY: the block is ours, and labelled, by the type invariant.
+        let size = unsafe { self.0.cast::<u32>().read() } as usize;
+        // SAFETY: by the type invariant the block is ours and has this layout.
+        unsafe { dealloc(self.0.as_ptr(), Varied::layout(size)) }
+    }
+}

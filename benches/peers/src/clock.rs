@@ -9,10 +9,23 @@ use std::io::Read;
 ///
 /// When the system has no such clock.
 pub fn thread_cpu() -> Duration {
+    cpu(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// CPU time of all threads of this process, those that have ended too.
+///
+/// # Panics
+///
+/// When the system has no such clock.
+pub fn process_cpu() -> Duration {
+    cpu(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn cpu(clock: libc::clockid_t) -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a timespec that the call may write.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
-    assert_eq!(failed, 0, "no CPU clock for threads");
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut now) };
+    assert_eq!(failed, 0, "no such CPU clock");
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).expect("below 10^9"))
 }
 
@@ -52,7 +65,8 @@ fn head<'a>(file: &str, place: &'a mut [u8]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{exact_rss_kib, peak_rss_kib, rss_kib, thread_cpu};
+    use super::{exact_rss_kib, peak_rss_kib, process_cpu, rss_kib, thread_cpu};
+    use core::time::Duration;
 
     #[test]
     fn the_clock_of_a_busy_thread_goes_on() {
@@ -60,6 +74,19 @@ mod tests {
         while thread_cpu() == before {
             core::hint::spin_loop();
         }
+    }
+
+    #[test]
+    fn the_clock_of_a_process_knows_what_other_threads_ran() {
+        let before = process_cpu();
+        let ran = std::thread::spawn(|| {
+            while thread_cpu() < Duration::from_millis(5) {
+                core::hint::spin_loop();
+            }
+            thread_cpu()
+        });
+        let ran = ran.join().unwrap();
+        assert!(process_cpu() - before >= ran);
     }
 
     #[test]

@@ -7,16 +7,15 @@
 //!
 //! Loops run in spawned threads even when there is one: glibc leaves out its locks on a process' only thread.
 
-use crate::clock::thread_cpu;
-use crate::workloads::{Start, Workload};
+use crate::clock::{process_cpu, thread_cpu};
+use crate::workloads::{Payer, Start, Workload};
 use core::num::NonZeroUsize;
+use core::ops::Range;
 use core::time::Duration;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-/// Whole batches of 32 and of 1,000 fit into it.
-const UNIT: u64 = 4_000;
 /// A trial as long as this says how fast the loop is.
 const TRIAL: Duration = Duration::from_millis(6);
 
@@ -24,22 +23,37 @@ const TRIAL: Duration = Duration::from_millis(6);
 struct Shift {
     began: Instant,
     ended: Instant,
-    cpu: Duration,
+    /// The payer's clock at both ends.
+    cpu: Range<Duration>,
 }
 
 impl Shift {
-    fn of(work: impl FnOnce()) -> Self {
-        let (began, cpu) = (Instant::now(), thread_cpu());
+    fn of(payer: Payer, work: impl FnOnce()) -> Self {
+        let clock = match payer {
+            Payer::Crew => thread_cpu,
+            Payer::Process => process_cpu,
+        };
+        let (began, start) = (Instant::now(), clock());
         work();
-        let cpu = thread_cpu() - cpu;
-        Self { began, ended: Instant::now(), cpu }
+        let end = clock();
+        Self { began, ended: Instant::now(), cpu: start..end }
+    }
+}
+
+/// What the crew's own threads ran, or what the process ran from the first begin to the last end.
+fn cpu(payer: Payer, shifts: &[Shift]) -> Duration {
+    let starts = shifts.iter().map(|shift| shift.cpu.start);
+    let ends = shifts.iter().map(|shift| shift.cpu.end);
+    match payer {
+        Payer::Crew => ends.zip(starts).map(|(end, start)| end - start).sum(),
+        Payer::Process => ends.max().unwrap_or_default() - starts.min().unwrap_or_default(),
     }
 }
 
 /// What a crew cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Summed over the threads.
+    /// Summed over the threads, or that of the whole process: see [`Payer`].
     pub cpu: Duration,
     /// From the first thread's begin to the last thread's end.
     pub wall: Duration,
@@ -51,20 +65,20 @@ pub struct Cost {
 
 /// Runs `workload` for about `target`, after trials that find out how many pairs this takes.
 pub fn measure<W: Workload>(threads: NonZeroUsize, target: Duration) -> Cost {
-    let mut each = UNIT;
+    let mut each = W::UNIT;
     loop {
         let trial = run::<W>(threads, each);
         if trial.wall >= TRIAL {
-            return run::<W>(threads, stretched(each, trial.wall, target));
+            return run::<W>(threads, stretched(each, W::UNIT, trial.wall, target));
         }
-        each = stretched(each, trial.wall, 2 * TRIAL).clamp(2 * each, 100 * each);
+        each = stretched(each, W::UNIT, trial.wall, 2 * TRIAL).clamp(2 * each, 100 * each);
     }
 }
 
-/// As many pairs, in whole units, as take `target` when `each` took `wall`.
-fn stretched(each: u64, wall: Duration, target: Duration) -> u64 {
+/// As many pairs, in whole units (one at least), as take `target` when `each` took `wall`.
+fn stretched(each: u64, unit: u64, wall: Duration, target: Duration) -> u64 {
     let pairs = each as f64 * target.as_secs_f64() / wall.as_secs_f64();
-    (pairs as u64 / UNIT).max(1) * UNIT
+    (pairs as u64 / unit).max(1) * unit
 }
 
 /// Runs `each` pairs on each of `threads` threads.
@@ -77,12 +91,7 @@ pub fn run<W: Workload>(threads: NonZeroUsize, each: u64) -> Cost {
         Start::Together => (began.unwrap_or(spawned), ended.unwrap_or(joined)),
         Start::Cold => (spawned, joined),
     };
-    Cost {
-        cpu: shifts.iter().map(|shift| shift.cpu).sum(),
-        wall: ended - began,
-        each,
-        pairs: workload.pairs(threads.get(), each),
-    }
+    Cost { cpu: cpu(W::PAYER, &shifts), wall: ended - began, each, pairs: workload.pairs(threads.get(), each) }
 }
 
 fn shifts<W: Workload>(workload: &W, threads: usize, each: u64) -> (Vec<Shift>, Instant, Instant) {
@@ -105,21 +114,35 @@ fn shifts<W: Workload>(workload: &W, threads: usize, each: u64) -> (Vec<Shift>, 
 fn shift<W: Workload>(workload: &W, barrier: &Barrier, thread: usize, each: u64) -> Shift {
     let mut hand = workload.hand(thread);
     if W::START == Start::Together {
-        workload.run(&mut hand, (each / 8).next_multiple_of(UNIT));
+        workload.run(&mut hand, (each / 8).next_multiple_of(W::UNIT));
         barrier.wait();
     }
-    Shift::of(|| workload.run(&mut hand, each))
+    Shift::of(W::PAYER, || workload.run(&mut hand, each))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{UNIT, stretched};
+    use super::{Payer, Shift, cpu, stretched};
     use core::time::Duration;
+    use std::time::Instant;
 
     #[test]
     fn a_stretched_run_takes_as_long_as_asked() {
         let (short, long) = (Duration::from_millis(10), Duration::from_millis(100));
-        assert_eq!(stretched(8 * UNIT, short, long), 80 * UNIT);
-        assert_eq!(stretched(UNIT, long, short), UNIT);
+        assert_eq!(stretched(8 * 32, 32, short, long), 80 * 32);
+        assert_eq!(stretched(32, 32, long, short), 32);
+    }
+
+    #[test]
+    fn a_crew_pays_the_sum_and_a_process_the_span() {
+        let now = Instant::now();
+        let shift = |start, end| Shift {
+            began: now,
+            ended: now,
+            cpu: Duration::from_millis(start)..Duration::from_millis(end),
+        };
+        let shifts = [shift(3, 10), shift(5, 12)];
+        assert_eq!(cpu(Payer::Crew, &shifts), Duration::from_millis(14));
+        assert_eq!(cpu(Payer::Process, &shifts), Duration::from_millis(9));
     }
 }

@@ -35,7 +35,13 @@ impl Dice {
     /// From 16 to below `16 << doublings`: every doubling as often, and any size within it (log-uniform, nearly).
     #[inline(always)]
     pub fn any_size(&mut self, doublings: usize) -> usize {
-        let base = 16 << self.below(doublings);
+        self.size_from(16, doublings)
+    }
+
+    /// The same, from `least`, which is a power of two.
+    #[inline(always)]
+    pub fn size_from(&mut self, least: usize, doublings: usize) -> usize {
+        let base = least << self.below(doublings);
         base + (self.roll() as usize & (base - 1))
     }
 }
@@ -51,6 +57,7 @@ mod tests {
             let class = dice.power_of_two();
             assert!(class.is_power_of_two() && (16..=2048).contains(&class));
             assert!((16..32 << 10).contains(&dice.any_size(11)));
+            assert!((64 << 10..4 << 20).contains(&dice.size_from(64 << 10, 6)));
             assert!(dice.below(10) < 10);
         }
     }

@@ -47,18 +47,26 @@ impl Trace {
         let mut trace = Self { points: Vec::with_capacity(16), samples: Vec::with_capacity(MOST) };
         let mut samples = core::mem::take(&mut trace.samples);
         let result = thread::scope(|scope| {
+            let _end = AtEnd(&done);
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) && samples.len() < MOST {
                     samples.push((began.elapsed().as_millis() as u64, rss_kib().unwrap_or(0)));
                     thread::sleep(STEP);
                 }
             });
-            let result = work(&mut trace);
-            done.store(true, Ordering::Relaxed);
-            result
+            work(&mut trace)
         });
         trace.samples = samples;
         (result, trace)
+    }
+}
+
+/// Raises its flag when dropped, so also when the work panics.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -86,5 +94,16 @@ impl FromStr for Trace {
         };
         let points = points.split(';').filter_map(point).collect();
         Ok(Self { points, samples: samples.split(',').filter_map(sample).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trace;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn sampling_ends_when_the_work_panics() {
+        assert!(catch_unwind(|| Trace::beside(|_| panic!("as the test wants it"))).is_err());
     }
 }

@@ -10,7 +10,7 @@ pub(crate) const USAGE: &str = "\
 usage: compare [--quick|--full] [--profile fat,release] [--threads 1,2,4,8] [--allocators bandolier,system,..]
                [--out FILE] [filter ...]
   --quick       3 short rounds on 1 and 2 threads instead of 5 longer ones on 1 to 8
-  --full        9 rounds, and the sets of workloads that take long
+  --full        9 rounds, and the workloads of growing sizes on up to 64 threads
   --profile     how the allocators and loops are built: `fat` (the default) inlines across crates; a second profile
                 has some rows only
   --out         where the report goes, with its plots in the folder `plots` beside it
@@ -69,6 +69,11 @@ impl Options {
             Self { full: true, .. } => 9,
             _ => 5,
         }
+    }
+
+    /// Of workloads that take seconds.
+    pub(crate) fn long_rounds(&self) -> usize {
+        if self.quick { 1 } else { 3 }
     }
 
     /// For how long a workload runs.

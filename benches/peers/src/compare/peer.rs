@@ -18,36 +18,61 @@ pub(crate) struct Peer {
     /// What its build needs beside a Rust compiler.
     pub(crate) needs: &'static str,
     /// Set for its build alone.
-    env: Option<(&'static str, &'static str)>,
+    build_env: Option<(&'static str, &'static str)>,
+    /// Set for its runs alone.
+    run_env: Option<(&'static str, &'static str)>,
 }
 
 impl Peer {
     pub(crate) const fn of(name: &'static str, packages: &'static [&'static str], needs: &'static str) -> Self {
-        Self { name, packages, needs, env: None }
+        Self { name, packages, needs, build_env: None, run_env: None }
+    }
+
+    /// Its binary, to be run.
+    pub(crate) fn command(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
+        command.envs(self.run_env).stdin(Stdio::null());
+        command
     }
 }
 
 pub(crate) const OURS: &str = "bandolier";
 pub(crate) const SYSTEM: &str = "system";
 
-/// Whether it is Bandolier, in whatever mode: no peer to be compared with.
+/// Whether it is Bandolier, in whichever mode.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.starts_with(OURS)
 }
 
-pub(crate) static PEERS: [Peer; 8] = [
+pub(crate) static PEERS: [Peer; 12] = [
     Peer::of(OURS, &["bandolier"], ""),
+    Peer::of("bandolier-shared", &["bandolier"], ""),
     Peer::of(SYSTEM, &[], ""),
     Peer::of("mimalloc", &["mimalloc", "libmimalloc-sys"], "a C compiler"),
     Peer::of("mimalloc-v2", &["mimalloc", "libmimalloc-sys"], "a C compiler"),
     Peer::of("jemalloc", &["tikv-jemallocator", "tikv-jemalloc-sys"], "a C compiler, make"),
     Peer::of("snmalloc", &["snmalloc-rs", "snmalloc-sys"], "a C++ compiler, cmake"),
+    // Its per-CPU caches need the thread's `rseq` area, which glibc otherwise keeps to itself.
+    Peer {
+        run_env: Some(("GLIBC_TUNABLES", "glibc.pthread.rseq=0")),
+        ..Peer::of(
+            "tcmalloc",
+            &["tcmalloc-better", "libtcmalloc-sys"],
+            "a C++ compiler; to run, GLIBC_TUNABLES=glibc.pthread.rseq=0",
+        )
+    },
+    // It would link what the system has of it, of whatever version.
+    Peer {
+        build_env: Some(("LIBRPMALLOC_NO_PKG_CONFIG", "1")),
+        ..Peer::of("rpmalloc", &["rpmalloc", "rpmalloc-sys"], "a C compiler")
+    },
+    Peer::of("rusty_alloc", &["rusty_alloc-api", "rusty_alloc"], ""),
     Peer::of("talc", &["talc", "spinning_top"], ""),
     // Its library has `#![feature(test)]`; this permits the feature to that crate alone.
-    Peer { env: Some(("RUSTC_BOOTSTRAP", "frusa")), ..Peer::of("frusa", &["frusa"], "RUSTC_BOOTSTRAP=frusa") },
+    Peer { build_env: Some(("RUSTC_BOOTSTRAP", "frusa")), ..Peer::of("frusa", &["frusa"], "RUSTC_BOOTSTRAP=frusa") },
 ];
 
-/// An allocator with its binary, or with the reason why there is none.
+/// An allocator with its binary, or with what keeps it from being measured.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) peer: &'static Peer,
@@ -55,14 +80,14 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// The name and the binary, when there is one.
+    /// The allocator with its binary, when there is one.
     pub(crate) fn ready(&self) -> Option<Ready<'_>> {
-        Some((self.peer.name, self.binary.as_deref().ok()?))
+        Some((self.peer, self.binary.as_deref().ok()?))
     }
 }
 
-/// An allocator's name and its binary.
-pub(crate) type Ready<'a> = (&'static str, &'a Path);
+/// An allocator and its binary.
+pub(crate) type Ready<'a> = (&'static Peer, &'a Path);
 
 /// Where the workspace is.
 pub(crate) fn root() -> &'static Path {
@@ -81,7 +106,7 @@ fn one(peer: &'static Peer, profile: &str, progress: &mut Progress) -> Built {
     let binary = built(peer, profile);
     progress.step();
     if let Err(why) = &binary {
-        progress.say(&format!("{} does not build: {why}", peer.name));
+        progress.say(&format!("{} {why}", peer.name));
     }
     Built { peer, binary }
 }
@@ -89,10 +114,18 @@ fn one(peer: &'static Peer, profile: &str, progress: &mut Progress) -> Built {
 fn built(peer: &Peer, profile: &str) -> Result<PathBuf, String> {
     let output = cargo(peer, profile).output().map_err(|error| error.to_string())?;
     if !output.status.success() {
-        return Err(reason(&output));
+        return Err(format!("does not build here: {}", reason(&output)));
     }
     let made = executable(&output).ok_or("cargo names no executable")?;
-    set_aside(&made, peer.name).map_err(|error| error.to_string())
+    let kept = set_aside(&made, peer.name).map_err(|error| error.to_string())?;
+    tried(peer, &kept)?;
+    Ok(kept)
+}
+
+/// Runs the binary for a moment.
+fn tried(peer: &Peer, binary: &Path) -> Result<(), String> {
+    let output = peer.command(binary).args(["--millis", "1", "pair"]).output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(format!("does not run here: {}", reason(&output))) }
 }
 
 fn cargo(peer: &Peer, profile: &str) -> Command {
@@ -102,7 +135,7 @@ fn cargo(peer: &Peer, profile: &str) -> Command {
     cargo.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
     // With debug information in the profile the C and C++ peers would build themselves with their assertions.
     cargo.env(format!("CARGO_PROFILE_{}_DEBUG", profile.to_uppercase()), "false");
-    cargo.envs(peer.env);
+    cargo.envs(peer.build_env);
     cargo
 }
 

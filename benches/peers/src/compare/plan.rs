@@ -1,7 +1,6 @@
 //! What one sheet of the report will hold: a set of workloads with one profile.
 
 use crate::options::Options;
-use crate::pattern::fits;
 use crate::row::Row;
 use crate::set::{SETS, Set};
 use bandolier_peers::workloads::Entry;
@@ -17,6 +16,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    pub(crate) fn rounds(&self, options: &Options) -> usize {
+        if self.set.long { options.long_rounds() } else { options.rounds() }
+    }
+
+    /// How long one run takes, in runs of a short workload.
+    pub(crate) fn steps(&self) -> usize {
+        if self.set.long { 15 } else { 1 }
+    }
+
     /// Every sheet that was asked for and has a row.
     pub(crate) fn all(options: &Options) -> Vec<Self> {
         let sets = SETS.iter().filter(|set| options.full || !set.full);
@@ -28,7 +36,7 @@ impl Plan {
         let plans = profiles.map(|(nth, profile)| Self {
             set,
             profile: profile.clone(),
-            rows: rows(options, set, |entry| nth == 0 || in_every_profile(set, entry)),
+            rows: rows(options, set, |entry| nth == 0 || in_every_profile(entry)),
         });
         plans.filter(|plan| !plan.rows.is_empty()).collect()
     }
@@ -41,8 +49,8 @@ pub(crate) fn profiles<'a>(options: &'a Options, plans: &[Plan]) -> Vec<&'a str>
     profiles.filter(|&(nth, profile)| used(nth, profile)).map(|(_, profile)| profile).collect()
 }
 
-fn in_every_profile(set: &Set, entry: &Entry) -> bool {
-    !set.full && IN_EVERY_PROFILE.iter().any(|pattern| fits(pattern, entry.name))
+fn in_every_profile(entry: &Entry) -> bool {
+    IN_EVERY_PROFILE.contains(&entry.name)
 }
 
 fn rows(options: &Options, set: &'static Set, counts: impl Fn(&Entry) -> bool) -> Vec<Row> {
@@ -51,9 +59,9 @@ fn rows(options: &Options, set: &'static Set, counts: impl Fn(&Entry) -> bool) -
         None if options.quick => set.few_threads,
         None => set.threads,
     };
-    let entries = set.entries.iter().filter(|entry| options.wants(entry.name) && counts(entry));
+    let entries = set.entries.iter().filter(|entry| set.has(entry) && options.wants(entry.name) && counts(entry));
     let rows = entries.flat_map(|workload| threads.iter().map(move |&threads| Row { workload, threads }));
-    rows.filter(|row| row.threads >= row.workload.least_threads).collect()
+    rows.filter(|row| row.workload.runs_on(row.threads)).collect()
 }
 
 #[cfg(test)]

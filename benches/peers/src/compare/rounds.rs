@@ -10,7 +10,6 @@ use bandolier_peers::record::Record;
 use bandolier_peers::workloads::EMPTY;
 use core::time::Duration;
 use std::io::Read;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use std::{io, thread};
@@ -23,20 +22,22 @@ const LOOK: Duration = Duration::from_millis(5);
 /// of the first profile.
 pub(crate) fn run(options: &Options, first: &[Built], sheets: &mut [Sheet]) -> StartUp {
     let mut start_up = StartUp::default();
-    let mut progress = Progress::new("measuring", options.rounds() * steps(options, sheets));
+    let mut progress = Progress::new("measuring", steps(options, sheets));
     for nth in 0..options.rounds() {
         if options.start_up() {
             start_up.round(&ready(first, nth), options.spawns(), &mut progress);
         }
-        sheets.iter_mut().for_each(|sheet| round(options, sheet, nth, &mut progress));
+        let due = sheets.iter_mut().filter(|sheet| nth < sheet.plan.rounds(options));
+        due.for_each(|sheet| round(options, sheet, nth, &mut progress));
     }
     start_up
 }
 
-/// What a round has to do.
+/// What there is to do, about as long each.
 fn steps(options: &Options, sheets: &[Sheet]) -> usize {
-    let runs = |sheet: &Sheet| sheet.plan.rows.len() * ready(&sheet.built, 0).len();
-    sheets.iter().map(runs).sum::<usize>() + if options.start_up() { options.spawns() } else { 0 }
+    let runs = |sheet: &Sheet| sheet.plan.rounds(options) * sheet.plan.rows.len() * ready(&sheet.built, 0).len();
+    let spawns = if options.start_up() { options.rounds() * options.spawns() } else { 0 };
+    sheets.iter().map(|sheet| runs(sheet) * sheet.plan.steps()).sum::<usize>() + spawns
 }
 
 /// Those that were built, another one first in each round.
@@ -50,23 +51,25 @@ fn ready(built: &[Built], nth: usize) -> Vec<Ready<'_>> {
 fn round(options: &Options, sheet: &mut Sheet, nth: usize, progress: &mut Progress) {
     let ready = ready(&sheet.built, nth);
     for &row in &sheet.plan.rows {
-        for &(name, binary) in &ready {
-            progress.at(&format!("{} on {name} ({})", row.workload.name, sheet.plan.profile));
-            sheet.series.add(name, row, record(binary, row, options.target()));
-            progress.step();
+        for &(peer, binary) in &ready {
+            progress.at(&format!("{} on {} ({})", row.workload.name, peer.name, sheet.plan.profile));
+            // A row with a failed run is lost, so it is not worth another one, which may hang again.
+            if !sheet.series.has_failed(peer.name, row) {
+                sheet.series.add(peer.name, row, record(peer.command(binary), row, options.target()));
+            }
+            progress.steps(sheet.plan.steps());
         }
     }
     // The loop without an allocator, so whose binary it is does not matter.
-    if let Some((_, binary)) = ready.first() {
-        sheet.series.add(EMPTY.name, Row::EMPTY, record(binary, Row::EMPTY, options.target()));
+    if let Some((peer, binary)) = ready.first() {
+        sheet.series.add(EMPTY.name, Row::EMPTY, record(peer.command(binary), Row::EMPTY, options.target()));
     }
 }
 
 /// Runs one row in a process of its own; `None` when that failed or hung.
-fn record(binary: &Path, row: Row, target: Duration) -> Option<Record> {
-    let mut command = Command::new(binary);
+fn record(mut command: Command, row: Row, target: Duration) -> Option<Record> {
     command.args(["--threads", &row.threads.to_string(), "--millis", &target.as_millis().to_string()]);
-    command.arg(row.workload.name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(row.workload.name).stdout(Stdio::piped()).stderr(Stdio::null());
     let output = finished(command.spawn().ok()?).ok()??;
     output.lines().find_map(|line| line.parse().ok())
 }

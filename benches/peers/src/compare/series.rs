@@ -37,6 +37,10 @@ impl Series {
         found.map_or(&[], |(_, runs)| runs)
     }
 
+    pub(crate) fn has_failed(&self, allocator: &str, row: Row) -> bool {
+        self.runs(allocator, row).iter().any(Option::is_none)
+    }
+
     pub(crate) fn figure(&self, allocator: &str, row: Row, value: impl Fn(&Record) -> Option<f64>) -> Figure {
         Figure::of(self.runs(allocator, row).iter().map(|run| run.as_ref().map(&value)))
     }

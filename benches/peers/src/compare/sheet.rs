@@ -16,7 +16,7 @@ pub(crate) struct Sheet {
     pub(crate) series: Series,
 }
 
-/// The peer with the least figure of a row.
+/// An allocator with the least figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Best {
     pub(crate) name: &'static str,

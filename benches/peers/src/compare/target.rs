@@ -140,7 +140,7 @@ mod tests {
     use super::{Place, TARGETS, Target, Worst, above_system};
     use crate::fixture::{row, row_of, sheet, stories};
     use crate::sheet::Sheet;
-    use crate::start_up::{Empty, StartUp};
+    use crate::start_up::{Empty, StartUp, ms, peak_mib};
 
     fn target(group: &str) -> &'static Target {
         TARGETS.iter().find(|target| target.group == group).unwrap()
@@ -196,9 +196,9 @@ mod tests {
     fn start_up_is_told_as_a_difference() {
         let mut start_up = StartUp::default();
         start_up.add("system", Some(Empty { ms: 1.0, peak_mib: 2.0 }));
-        assert_eq!(above_system(&start_up, |empty| empty.ms), None);
+        assert_eq!(above_system(&start_up, ms), None);
         start_up.add("bandolier", Some(Empty { ms: 1.5, peak_mib: 1.75 }));
-        assert_eq!(above_system(&start_up, |empty| empty.ms), Some(0.5));
-        assert_eq!(above_system(&start_up, |empty| empty.peak_mib), Some(-0.25));
+        assert_eq!(above_system(&start_up, ms), Some(0.5));
+        assert_eq!(above_system(&start_up, peak_mib), Some(-0.25));
     }
 }

@@ -7,6 +7,8 @@
 //! `measure --nothing` is an empty program that says what memory it took, in KiB.
 
 mod allocator;
+#[cfg(feature = "tcmalloc")]
+mod tcmalloc;
 
 use bandolier_peers::clock::peak_rss_kib;
 use bandolier_peers::record::Record;
@@ -40,7 +42,7 @@ impl Order {
 
     fn obey(&self) {
         for entry in &self.workloads {
-            for &threads in self.threads.iter().filter(|threads| threads.get() >= entry.least_threads) {
+            for &threads in self.threads.iter().filter(|threads| entry.runs_on(threads.get())) {
                 let outcome = (entry.measure)(threads, self.target);
                 let peak = peak_rss_kib().unwrap_or(0);
                 println!("{}", Record::of(allocator::NAME, entry.name, threads.get(), outcome, peak));
@@ -62,6 +64,10 @@ fn main() -> ExitCode {
         eprintln!("usage: measure [--threads 1,2,4,8] [--millis 100] [workload ...] | --nothing");
         return ExitCode::from(2);
     };
+    if let Some(fault) = allocator::fault() {
+        eprintln!("error: {fault}");
+        return ExitCode::FAILURE;
+    }
     println!("{}", Record::HEADER);
     order.obey();
     ExitCode::SUCCESS

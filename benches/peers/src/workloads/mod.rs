@@ -1,14 +1,24 @@
 //! The loops, one per file.
 
 mod batch;
+mod caches;
 mod churn;
 mod empty;
+mod frag;
+mod json;
+mod large;
+mod live;
+mod maps;
 mod pair;
 mod pair_var;
 mod prodcons;
 mod random;
 mod random_any;
 mod seed;
+mod tasks;
+mod vec_grown;
+mod vec_small;
+mod zeroed;
 
 use crate::crew::{self, Cost};
 use crate::trace::Trace;
@@ -24,8 +34,24 @@ pub enum Start {
     Cold,
 }
 
+/// Whose CPU time a workload costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// The threads of the crew, each its own.
+    Crew,
+    /// The whole process: the work is done by threads that the crew does not know.
+    Process,
+}
+
 /// A loop of allocations and frees.
 pub trait Workload: Sync {
+    /// A thread's part of a run is a multiple of so many pairs. Whole batches of 32 and of 1,000 fit into this one;
+    /// where a pair takes long, a unit is a few of them.
+    const UNIT: u64 = 4_000;
+
+    /// Who pays for it.
+    const PAYER: Payer = Payer::Crew;
+
     /// How its threads begin.
     const START: Start = Start::Together;
 
@@ -91,32 +117,56 @@ pub struct Entry {
     pub judge: Judge,
     /// On fewer threads it means nothing.
     pub least_threads: usize,
+    /// On more threads it needs too much memory, or means nothing.
+    pub most_threads: usize,
+    /// Too large or too long for a test of a debug build.
+    pub heavy: bool,
     /// Runs it on so many threads for about so long.
     pub measure: fn(NonZeroUsize, Duration) -> Outcome,
 }
 
 impl Entry {
-    const fn of<W: Workload>(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, judge: Judge::Cpu, least_threads: 1, measure: measured::<W> }
+    const fn plain(name: &'static str, about: &'static str, measure: fn(NonZeroUsize, Duration) -> Outcome) -> Self {
+        Self { name, about, judge: Judge::Cpu, least_threads: 1, most_threads: usize::MAX, heavy: false, measure }
     }
 
-    #[expect(dead_code, reason = "the first scenario is about to come")]
+    const fn of<W: Workload>(name: &'static str, about: &'static str) -> Self {
+        Self::plain(name, about, measured::<W>)
+    }
+
     const fn story<S: Scenario>(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, judge: Judge::Wall, least_threads: 1, measure: told::<S> }
+        Self::plain(name, about, told::<S>).by_wall()
     }
 
     const fn in_couples(self) -> Self {
         Self { judge: Judge::Wall, least_threads: 2, ..self }
     }
 
+    const fn by_wall(self) -> Self {
+        Self { judge: Judge::Wall, ..self }
+    }
+
+    const fn at_most(self, most_threads: usize) -> Self {
+        Self { most_threads, ..self }
+    }
+
+    const fn heavy(self) -> Self {
+        Self { heavy: true, ..self }
+    }
+
+    /// Whether it means something on so many threads.
+    pub fn runs_on(&self, threads: usize) -> bool {
+        (self.least_threads..=self.most_threads).contains(&threads)
+    }
+
     /// The workload of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
-        ALL.iter().chain([&EMPTY]).find(|entry| entry.name == name)
+        ALL.iter().chain(&SCALING).chain([&EMPTY]).find(|entry| entry.name == name)
     }
 }
 
-/// Every workload that calls the allocator.
-pub static ALL: [Entry; 9] = [
+/// Every workload of the usual set.
+pub static ALL: [Entry; 20] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -130,6 +180,45 @@ pub static ALL: [Entry; 9] = [
     Entry::of::<prodcons::ProdCons>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
         .in_couples(),
     Entry::of::<churn::Churn>("churn", "100,000 live blocks of 16 to 2,047 B, one at random replaced"),
+    Entry::story::<frag::Frag>(
+        "frag",
+        "1 GiB of 16 B to 4 KiB, a random 90 % freed, refilled with 16 B to 32 KiB, all freed, and 1 s idle",
+    ),
+    Entry::of::<vec_small::VecSmall>("vec-small", "A `Vec<u64>` grown by push from empty to 64 elements, and dropped"),
+    Entry::of::<vec_grown::VecGrown<1>>("vec-1m", "A `Vec<u8>` grown to 1 MiB in pieces of 64 B; per 64 KiB"),
+    Entry::of::<vec_grown::VecGrown<256>>("vec-256m", "A `Vec<u8>` grown to 256 MiB in pieces of 64 B; per 64 KiB")
+        .at_most(2)
+        .heavy(),
+    Entry::of::<large::Large<8>>(
+        "large",
+        "8 live buffers of 64 KiB to 4 MiB, one at random replaced, all pages written",
+    ),
+    Entry::of::<large::Large<1>>("large-1", "A buffer of 64 KiB to 4 MiB, all pages written, one at a time"),
+    Entry::of::<zeroed::Zeroed<{ 1 << 20 }>>("zeroed", "1 MiB of zeros, one page in 16 read and one written"),
+    Entry::of::<zeroed::Zeroed<{ 1 << 10 }>>("zeroed-small", "1 KiB of zeros, one byte read and one written"),
+    Entry::of::<tasks::Tasks>("tokio", "Messages of 16 to 1,023 B between 64 tasks on a runtime of so many workers")
+        .by_wall(),
+    Entry::of::<json::Json>("json", "A document of 50 KiB parsed, walked and serialised; per each of its 100 records"),
+    Entry::of::<maps::Maps>("maps", "A tree and a hash table of 5,000 entries each, one at random replaced"),
+];
+
+/// One question asked at growing sizes, for plots.
+pub static SCALING: [Entry; 9] = [
+    Entry::of::<live::Live<1_000>>("live-1k", "1,000 live blocks of 16 to 127 B, one at random replaced"),
+    Entry::of::<live::Live<10_000>>("live-10k", "10,000 live blocks of 16 to 127 B, one at random replaced"),
+    Entry::of::<live::Live<100_000>>("live-100k", "100,000 live blocks of 16 to 127 B, one at random replaced"),
+    Entry::of::<live::Live<1_000_000>>("live-1m", "1,000,000 live blocks of 16 to 127 B, one at random replaced")
+        .heavy(),
+    Entry::of::<live::Live<10_000_000>>("live-10m", "10,000,000 live blocks of 16 to 127 B, one at random replaced")
+        .heavy(),
+    Entry::story::<caches::Caches<10>>("caches-10", "10 threads that used 20 blocks each, and sleep").at_most(1),
+    Entry::story::<caches::Caches<100>>("caches-100", "100 threads that used 20 blocks each, and sleep").at_most(1),
+    Entry::story::<caches::Caches<1_000>>("caches-1k", "1,000 threads that used 20 blocks each, and sleep")
+        .at_most(1)
+        .heavy(),
+    Entry::story::<caches::Caches<10_000>>("caches-10k", "10,000 threads that used 20 blocks each, and sleep")
+        .at_most(1)
+        .heavy(),
 ];
 
 /// `random` without the allocator: what the loop itself costs.
@@ -137,17 +226,34 @@ pub static EMPTY: Entry = Entry::of::<empty::Empty>("empty", "the loop of `rando
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, EMPTY};
+    use super::{ALL, EMPTY, Entry, SCALING};
     use core::num::NonZeroUsize;
     use core::time::Duration;
 
+    fn run_and_count(heavy: bool) {
+        for entry in ALL.iter().chain(&SCALING).chain([&EMPTY]).filter(|entry| entry.heavy == heavy) {
+            let threads = NonZeroUsize::new(2.min(entry.most_threads)).unwrap();
+            let cost = (entry.measure)(threads, Duration::from_millis(1)).cost;
+            assert!(cost.each > 0 && cost.pairs >= cost.each, "{}", entry.name);
+            assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
+        }
+    }
+
     #[test]
     fn every_workload_runs_and_counts_its_pairs() {
-        let two = NonZeroUsize::new(2).unwrap();
-        for entry in ALL.iter().chain([&EMPTY]) {
-            let cost = (entry.measure)(two, Duration::from_millis(1)).cost;
-            assert!(cost.pairs >= cost.each, "{}", entry.name);
-            assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
+        run_and_count(false);
+    }
+
+    #[test]
+    #[ignore = "takes GiB of memory, thousands of threads and many seconds"]
+    fn every_heavy_workload_does_too() {
+        run_and_count(true);
+    }
+
+    #[test]
+    fn every_name_finds_its_own_entry() {
+        for entry in ALL.iter().chain(&SCALING) {
+            assert!(Entry::named(entry.name).is_some_and(|found| core::ptr::eq(found, entry)), "{}", entry.name);
         }
     }
 }

@@ -4,17 +4,15 @@ use super::Report;
 use super::table::Table;
 use crate::figure::digits;
 use crate::loss::{Kind, Loss, losses};
-use crate::peer::OURS;
-use crate::row::Row;
 use core::fmt::{Result, Write};
 
 pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
     writeln!(out, "## Where it is not ahead\n")?;
-    if !report.sheets.iter().any(|sheet| sheet.has_ours()) {
+    if !report.has_ours() {
         return writeln!(out, "Bandolier was not measured.\n");
     }
     let (unclear, clear): (Vec<_>, Vec<_>) =
-        losses(report.sheets).into_iter().partition(|loss| matches!(loss.kind, Kind::Unclear(_)));
+        losses(report.sheets, report.start_up).into_iter().partition(|loss| matches!(loss.kind, Kind::Unclear(_)));
     let table = table(report, &clear);
     if table.is_empty() {
         writeln!(out, "In no row is a peer faster or leaner by more than the spread of the runs.\n")?;
@@ -37,7 +35,7 @@ fn table(report: &Report<'_>, losses: &[Loss<'_>]) -> Table {
     }
     for group in &groups {
         let Loss { workload, aspect, profile, .. } = group[0];
-        let places = group.iter().map(|loss| place(report, loss)).collect::<Vec<_>>().join(", ");
+        let places = group.iter().map(place).collect::<Vec<_>>().join(", ");
         let why = report.reasons.of(workload, aspect).unwrap_or("–").to_owned();
         table.row([format!("`{workload}`"), aspect.to_string(), profile.to_owned(), places, why]);
     }
@@ -48,24 +46,19 @@ fn is_of(one: &Loss<'_>, other: &Loss<'_>) -> bool {
     (one.workload, one.aspect, one.profile) == (other.workload, other.aspect, other.profile)
 }
 
-fn place(report: &Report<'_>, loss: &Loss<'_>) -> String {
+fn place(loss: &Loss<'_>) -> String {
     let Loss { threads, best, kind, .. } = loss;
     match kind {
         Kind::Failed => format!("{threads}: **failed**"),
         Kind::Clear(ratio) | Kind::Unclear(ratio) => {
-            let more = above(report, loss).unwrap_or_default();
-            format!("{threads}: **{}** ({}{more})", digits(*ratio), best.name)
+            format!("{threads}: **{}** ({}{})", digits(*ratio), best.name, above(loss).unwrap_or_default())
         }
     }
 }
 
 /// Of memory, how much more it is: twice of little is little.
-fn above(report: &Report<'_>, loss: &Loss<'_>) -> Option<String> {
-    let of = |row: &&Row| row.workload.name == loss.workload && row.threads == loss.threads;
-    let sheets = report.sheets.iter().filter(|sheet| sheet.plan.profile == loss.profile);
-    let mut rows = sheets.flat_map(|sheet| sheet.plan.rows.iter().filter(of).map(move |&row| (sheet, row)));
-    let (sheet, row) = rows.next().filter(|_| loss.aspect.is_memory())?;
-    let ours = sheet.median(OURS, row, loss.aspect)?;
+fn above(loss: &Loss<'_>) -> Option<String> {
+    let ours = loss.ours.median().filter(|_| loss.aspect.is_memory())?;
     Some(format!(", +{} MiB", digits(ours - loss.best.spread.median)))
 }
 

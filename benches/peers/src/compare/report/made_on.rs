@@ -36,14 +36,18 @@ fn failures(report: &Report<'_>, out: &mut String) -> Result {
         )
     });
     let told: String = told.collect();
-    if told.is_empty() { Ok(()) } else { writeln!(out, "Runs that crashed, or hung and were ended:\n\n{told}") }
+    if told.is_empty() {
+        Ok(())
+    } else {
+        writeln!(out, "Runs that crashed, or hung and were ended; the row was not run again:\n\n{told}")
+    }
 }
 
 fn origin(one: &Built) -> [String; 3] {
     let Built { peer, binary } = one;
     let needs = match binary {
         Ok(_) => peer.needs.to_owned(),
-        Err(why) => format!("{} **does not build here:** {why}", peer.needs).trim_start().to_owned(),
+        Err(why) => format!("{} **{why}**", peer.needs).trim_start().to_owned(),
     };
     [peer.name.to_owned(), machine::versions(peer), needs]
 }

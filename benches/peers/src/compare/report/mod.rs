@@ -12,7 +12,7 @@ mod table;
 mod targets;
 
 use crate::options::Options;
-use crate::peer::Built;
+use crate::peer::{Built, OURS};
 use crate::plots::Plot;
 use crate::reasons::Reasons;
 use crate::sheet::Sheet;
@@ -46,6 +46,10 @@ const SECTIONS: [Section; 8] = [
 ];
 
 impl Report<'_> {
+    fn has_ours(&self) -> bool {
+        self.built.iter().any(|one| one.peer.name == OURS)
+    }
+
     pub(crate) fn markdown(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         SECTIONS.iter().try_for_each(|section| section(self, &mut out))?;

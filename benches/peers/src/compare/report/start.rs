@@ -3,7 +3,7 @@
 use super::Report;
 use super::table::Table;
 use crate::figure::Figure;
-use crate::start_up::Empty;
+use crate::start_up::{Empty, ms, peak_mib};
 use core::fmt::{Result, Write};
 
 pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
@@ -20,7 +20,7 @@ pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
     let mut table = Table::new(1, ["allocator", "ms", "min–max", "peak MiB", "min–max"]);
     for one in report.built {
         let figure = |value: fn(&Empty) -> f64| -> Figure { report.start_up.figure(one.peer.name, value) };
-        let (ms, mib) = (figure(|empty| empty.ms), figure(|empty| empty.peak_mib));
+        let (ms, mib) = (figure(ms), figure(peak_mib));
         table.row([one.peer.name.to_owned(), ms.shown(), ms.range(), mib.shown(), mib.range()]);
     }
     write!(out, "{table}")

@@ -3,14 +3,14 @@
 use super::Report;
 use super::table::Table;
 use crate::figure::digits;
-use crate::start_up::{Empty, NAME};
+use crate::start_up::{self, NAME};
 use crate::target::{Place, START_MIB, START_MS, TARGETS, Target, Worst, above_system};
 use core::fmt::{Result, Write};
 
 const NONE: &str = "–";
 
 pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
-    if !report.sheets.iter().any(|sheet| sheet.has_ours()) {
+    if !report.has_ours() {
         return Ok(());
     }
     writeln!(out, "## Targets\n")?;
@@ -51,8 +51,8 @@ fn met(met: Option<bool>) -> String {
 }
 
 fn start(report: &Report<'_>) -> [String; 6] {
-    let above = |value: fn(&Empty) -> f64| above_system(report.start_up, value);
-    let (ms, mib) = (above(|empty| empty.ms), above(|empty| empty.peak_mib));
+    let ms = above_system(report.start_up, start_up::ms);
+    let mib = above_system(report.start_up, start_up::peak_mib);
     let shown = |more: Option<f64>, unit| more.map_or_else(|| NONE.to_owned(), |more| format!("{more:+.2} {unit}"));
     let kept = ms.zip(mib).map(|(ms, mib)| ms <= START_MS && mib <= START_MIB);
     [

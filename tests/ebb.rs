@@ -1,0 +1,90 @@
+//! A heap that shrinks gives memory back without being asked; one that keeps its size, or has no clock, does not.
+
+mod common;
+
+use bandolier::{Backend, Bandolier, Os};
+use common::{Account, Block, Metered, layout};
+use std::sync::Arc;
+
+const MIB: usize = 1 << 20;
+const BURST: usize = 64 * MIB;
+
+type Heap = Bandolier<Metered<Os>>;
+
+fn heap((backend, account): (Metered<Os>, Arc<Account>)) -> (Heap, Arc<Account>) {
+    (Bandolier::with_backend(backend).without_thread_caches(), account)
+}
+
+/// Blocks of a burst: chunks of many classes, and runs.
+fn filled<B: Backend>(heap: &Bandolier<B>) -> Vec<Block> {
+    let sizes = (0..).map(|n: usize| 24 + (n * 7919) % 1000 + if n % 50 == 0 { 39_000 } else { 0 });
+    let mut left = BURST;
+    let fitting = sizes.map_while(|size| {
+        left = left.checked_sub(size)?;
+        Some(size)
+    });
+    fitting.enumerate().map(|(n, size)| Block::new(heap, layout(size, 8), n as u64).unwrap()).collect()
+}
+
+fn free<B: Backend>(heap: &Bandolier<B>, blocks: impl IntoIterator<Item = Block>) {
+    blocks.into_iter().for_each(|block| block.free(heap));
+}
+
+#[test]
+fn a_burst_goes_back_by_itself() {
+    let (heap, account) = heap(Metered::with_ledger(Os));
+    let blocks = filled(&heap);
+    let full = account.outstanding();
+    assert!(full >= BURST);
+    free(&heap, blocks);
+    let left = account.outstanding();
+    assert!(left < full / 2, "{} of {} MiB are left", left / MIB, full / MIB);
+}
+
+#[test]
+fn a_burst_goes_back_by_itself_from_a_thread_with_a_cache() {
+    let heap = Bandolier::new();
+    let blocks = filled(&heap);
+    let full = heap.stats().from_backend;
+    free(&heap, blocks);
+    let left = heap.stats().from_backend;
+    assert!(left < full / 2, "{} of {} MiB are left", left / MIB, full / MIB);
+}
+
+/// One block in sixteen stays, in nearly every slab: what lies between goes back page by page, each a few times at most.
+#[test]
+fn what_lies_between_survivors_goes_back_by_itself() {
+    let (heap, account) = heap(Metered::new(Os));
+    let blocks = filled(&heap);
+    let (kept, freed): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(n, _)| n % 16 == 0);
+    free(&heap, freed.into_iter().map(|(_, block)| block));
+    let purged = account.purged();
+    assert!((BURST / 4..BURST * 3).contains(&purged), "{} of {} MiB were purged", purged / MIB, BURST / MIB);
+    // Their contents are checked.
+    free(&heap, kept.into_iter().map(|(_, block)| block));
+}
+
+#[test]
+fn a_heap_that_keeps_its_size_keeps_its_memory() {
+    let (heap, account) = heap(Metered::new(Os));
+    let mut blocks = filled(&heap);
+    let full = account.outstanding();
+    for _ in 0..4 {
+        let third = blocks.split_off(blocks.len() * 2 / 3);
+        let layouts: Vec<_> = third.iter().map(Block::layout).collect();
+        free(&heap, third);
+        blocks.extend(layouts.into_iter().map(|layout| Block::new(&heap, layout, 7).unwrap()));
+    }
+    assert_eq!((account.outstanding() >= full, account.purged()), (true, 0), "what was freed for a moment went back");
+    free(&heap, blocks);
+}
+
+#[test]
+fn without_a_clock_only_who_asks_is_given() {
+    let (heap, account) = heap(Metered::timeless(Os));
+    let blocks = filled(&heap);
+    let full = account.outstanding();
+    free(&heap, blocks);
+    assert_eq!((account.outstanding() >= full, account.purged()), (true, 0));
+    assert!(heap.reclaim().released > BURST / 2);
+}
