@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 usage: compare [--quick|--full] [--profile fat,release] [--threads 1,2,4,8] [--allocators bandolier,system,..]
                [--out FILE] [filter ...]
-  --quick       3 short rounds on 1 and 2 threads instead of 5 longer ones on 1 to 8
+  --quick       3 short rounds on 2 threads instead of 5 longer ones on 1 to 8
   --full        9 rounds, and the workloads of growing sizes on up to 64 threads
   --profile     how the allocators and loops are built: `fat` (the default) inlines across crates; a second profile
                 has some rows only
@@ -78,7 +78,11 @@ impl Options {
 
     /// For how long a workload runs.
     pub(crate) fn target(&self) -> Duration {
-        Duration::from_millis(if self.quick { 40 } else { 100 })
+        Duration::from_millis(match self {
+            Self { quick: true, .. } => 40,
+            Self { full: true, .. } => 100,
+            _ => 60,
+        })
     }
 
     /// Whether no filter speaks against that name.

@@ -38,7 +38,7 @@ pub(crate) static SETS: [Set; 4] = [
         entries: &ALL,
         only: &[],
         threads: &[1, 2, 4, 8],
-        few_threads: &[1, 2],
+        few_threads: &[2],
         long: false,
         full: false,
     },

@@ -3,6 +3,7 @@
 use super::Report;
 use super::table::Table;
 use crate::aspect::Aspect;
+use crate::figure::digits;
 use crate::row::Row;
 use crate::sheet::Sheet;
 use core::fmt::{Result, Write};
@@ -39,7 +40,7 @@ fn scenario(sheet: &Sheet, rows: &[Row], out: &mut String) -> Result {
 fn cell(sheet: &Sheet, name: &str, row: Row, aspect: Aspect<'_>) -> String {
     let shown = sheet.figure(name, row, aspect).shown();
     match sheet.to_best_peer(name, row, aspect) {
-        Some(ratio) => format!("{shown} ({ratio:.2})"),
+        Some(ratio) => format!("{shown} ({})", digits(ratio)),
         None => shown,
     }
 }
