@@ -64,6 +64,34 @@ impl<const SIZE: usize> Drop for Fixed<SIZE> {
     }
 }
 
+/// A block of `SIZE` bytes, the first of which has been written.
+///
+/// # Invariants
+///
+/// The first byte of the block is initialised.
+#[derive(Debug)]
+pub struct Written<const SIZE: usize>(Fixed<SIZE>);
+
+impl<const SIZE: usize> Written<SIZE> {
+    /// Takes a block and writes its first byte.
+    #[inline(always)]
+    pub fn take(first: u8) -> Self {
+        let block = Fixed::take();
+        // INVARIANT: the first byte is initialised here.
+        // SAFETY: a block that its value owns has at least one byte, by the assertion in LAYOUT.
+        unsafe { block.0.write(first) };
+        Self(block)
+    }
+
+    /// Reads the first byte, and makes the optimiser believe that it is used.
+    #[inline(always)]
+    pub fn read(&self) -> u8 {
+        let block = &self.0;
+        // SAFETY: the byte is in a block of ours, and initialised by the type invariant.
+        black_box(unsafe { block.0.read() })
+    }
+}
+
 /// A block of a size known at run time.
 ///
 /// # Invariants
@@ -75,6 +103,9 @@ pub struct Varied {
     address: NonNull<u8>,
     size: usize,
 }
+
+// SAFETY: the block is owned by this value alone (type invariant), and an allocator takes back a block on any thread.
+unsafe impl Send for Varied {}
 
 impl Varied {
     #[inline(always)]
@@ -101,6 +132,16 @@ impl Varied {
     pub fn mark(&mut self, with: u8) {
         // SAFETY: the block is ours, by the type invariant, and has at least one byte.
         unsafe { self.address.write(with) }
+    }
+
+    /// Writes the block's first and last byte.
+    #[inline(always)]
+    pub fn mark_ends(&mut self, with: u8) {
+        self.mark(with);
+        // SAFETY: `size` is above zero, so the last byte lies in the block, which is ours by the type invariant.
+        let last = unsafe { self.address.add(self.size - 1) };
+        // SAFETY: as before.
+        unsafe { last.write(with) }
     }
 }
 
@@ -150,5 +191,16 @@ impl Drop for Labelled {
         let size = unsafe { self.0.cast::<u32>().read() } as usize;
         // SAFETY: by the type invariant the block is ours and has this layout.
         unsafe { dealloc(self.0.as_ptr(), Varied::layout(size)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Written;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let blocks = [7, 0, 255].map(Written::<64>::take);
+        assert_eq!(blocks.map(|block| block.read()), [7, 0, 255]);
     }
 }

@@ -63,16 +63,28 @@ pub struct Cost {
     pub pairs: u64,
 }
 
-/// Runs `workload` for about `target`, after trials that find out how many pairs this takes.
+/// Runs `workload` for about `target`, after trials that find out how many pairs this takes. On fewer threads than a
+/// workload needs there is nothing to find out, and the cost is that of a trial.
+///
+/// A run that was over in half of the time is a trial too: the one before it paid for fresh memory.
 pub fn measure<W: Workload>(threads: NonZeroUsize, target: Duration) -> Cost {
     let mut each = W::UNIT;
     loop {
         let trial = run::<W>(threads, each);
+        if trial.pairs == 0 {
+            return trial;
+        }
         if trial.wall >= TRIAL {
-            return run::<W>(threads, stretched(each, W::UNIT, trial.wall, target));
+            return measured::<W>(threads, stretched(each, W::UNIT, trial.wall, target), target);
         }
         each = stretched(each, W::UNIT, trial.wall, 2 * TRIAL).clamp(2 * each, 100 * each);
     }
+}
+
+fn measured<W: Workload>(threads: NonZeroUsize, each: u64, target: Duration) -> Cost {
+    let cost = run::<W>(threads, each);
+    let longer = stretched(each, W::UNIT, cost.wall, target);
+    if cost.wall < target / 2 && longer > each { run::<W>(threads, longer) } else { cost }
 }
 
 /// As many pairs, in whole units (one at least), as take `target` when `each` took `wall`.

@@ -14,5 +14,6 @@ pub mod clock;
 pub mod crew;
 pub mod dice;
 pub mod record;
+mod tail;
 pub mod trace;
 pub mod workloads;

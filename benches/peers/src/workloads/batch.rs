@@ -1,29 +1,34 @@
-//! `N` blocks out, then all of them back, the last one first.
+//! `N` blocks out, then all of them back, in one order or another.
 
 use super::Workload;
-use crate::block::Fixed;
+use super::order::{Block, Order};
+use core::marker::PhantomData;
 
-pub(super) struct Batch<const N: usize>;
+pub(super) struct Batch<const N: usize, O>(PhantomData<fn() -> O>);
 
-impl<const N: usize> Workload for Batch<N> {
-    type Hand = Vec<Fixed<64>>;
+pub(super) struct Hand<O> {
+    blocks: Vec<Block>,
+    order: O,
+}
+
+impl<const N: usize, O: Order> Workload for Batch<N, O> {
+    type Hand = Hand<O>;
 
     fn new(_threads: usize) -> Self {
-        Self
+        Self(PhantomData)
     }
 
-    fn hand(&self, _thread: usize) -> Vec<Fixed<64>> {
-        Vec::with_capacity(N)
+    fn hand(&self, thread: usize) -> Hand<O> {
+        Hand { blocks: Vec::with_capacity(N), order: O::of(N, thread) }
     }
 
-    fn run(&self, blocks: &mut Vec<Fixed<64>>, pairs: u64) {
+    fn run(&self, hand: &mut Hand<O>, pairs: u64) {
+        let Hand { blocks, order } = hand;
         for _ in 0..pairs / N as u64 {
             for _ in 0..N {
-                blocks.push(Fixed::take());
+                blocks.push(Block::take());
             }
-            while let Some(block) = blocks.pop() {
-                drop(block);
-            }
+            order.free(blocks);
         }
     }
 }

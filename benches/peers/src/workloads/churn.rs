@@ -8,8 +8,6 @@ use crate::dice::Dice;
 const LIVE: usize = 100_000;
 /// How often each block has been replaced, on average, before the clock starts: a fresh heap is too tidy.
 const AGE: u64 = 2;
-/// From 16 B to below 2 KiB.
-const DOUBLINGS: usize = 7;
 
 pub(super) struct Churn {
     live_each: usize,
@@ -21,8 +19,8 @@ pub(super) struct Hand {
 }
 
 fn taken(dice: &mut Dice) -> Varied {
-    let mut block = Varied::take(dice.any_size(DOUBLINGS));
-    block.mark(1);
+    let mut block = Varied::take(dice.long_tailed());
+    block.mark_ends(1);
     block
 }
 

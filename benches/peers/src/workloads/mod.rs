@@ -7,23 +7,33 @@ mod empty;
 mod frag;
 mod json;
 mod large;
+mod larson;
 mod live;
 mod maps;
+mod order;
 mod pair;
 mod pair_var;
+mod pipe;
 mod prodcons;
 mod random;
 mod random_any;
+mod ring;
+mod seats;
 mod seed;
 mod tasks;
+mod threads;
 mod vec_grown;
 mod vec_small;
 mod zeroed;
 
 use crate::crew::{self, Cost};
 use crate::trace::Trace;
+use batch::Batch;
 use core::num::NonZeroUsize;
 use core::time::Duration;
+use order::{Fifo, Lifo, Shuffled};
+use pipe::{Opened, Sealed};
+use prodcons::ProdCons;
 
 /// How the threads of a workload begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,12 +148,12 @@ impl Entry {
         Self::plain(name, about, told::<S>).by_wall()
     }
 
-    const fn in_couples(self) -> Self {
-        Self { judge: Judge::Wall, least_threads: 2, ..self }
-    }
-
     const fn by_wall(self) -> Self {
         Self { judge: Judge::Wall, ..self }
+    }
+
+    const fn on_at_least(self, least_threads: usize) -> Self {
+        Self { least_threads, ..self }
     }
 
     const fn at_most(self, most_threads: usize) -> Self {
@@ -166,20 +176,54 @@ impl Entry {
 }
 
 /// Every workload of the usual set.
-pub static ALL: [Entry; 20] = [
+pub static ALL: [Entry; 29] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
     Entry::of::<random_any::RandomAny>("random-any", "Any size from 16 B to 32 KiB (log-uniform), allocated and freed"),
-    Entry::of::<batch::Batch<32>>("batch32", "32 blocks of 64 B allocated, then freed, the last one first"),
-    Entry::of::<batch::Batch<1000>>("batch1000", "1,000 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<Batch<32, Lifo>>("batch32", "32 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<Batch<1000, Lifo>>("batch1000", "1,000 blocks of 64 B allocated, then freed, the last one first"),
+    Entry::of::<Batch<32, Fifo>>("fifo32", "32 blocks of 64 B allocated, then freed, the first one first"),
+    Entry::of::<Batch<1000, Fifo>>("fifo1000", "1,000 blocks of 64 B allocated, then freed, the first one first"),
+    Entry::of::<Batch<1000, Shuffled>>("shuffle1000", "1,000 blocks of 64 B allocated, then freed in a random order"),
     Entry::of::<seed::Seed>(
         "seed",
         "The benchmark of frusa itself: `random`, from the spawn of cold threads to their join",
     ),
-    Entry::of::<prodcons::ProdCons>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
-        .in_couples(),
-    Entry::of::<churn::Churn>("churn", "100,000 live blocks of 16 to 2,047 B, one at random replaced"),
+    Entry::of::<ProdCons<1, 1, Sealed>>("prodcons", "64 B allocated by one thread and freed by another, behind a ring")
+        .by_wall()
+        .on_at_least(2),
+    Entry::of::<ProdCons<1, 1, Opened>>("handover", "The same, written by the one and read by the other")
+        .by_wall()
+        .on_at_least(2),
+    Entry::of::<ProdCons<1, 3, Sealed>>(
+        "fanout",
+        "64 B allocated by one thread and freed by three others, behind a ring each",
+    )
+    .by_wall()
+    .on_at_least(4),
+    Entry::of::<ProdCons<3, 1, Sealed>>(
+        "fanin",
+        "64 B allocated by three threads and freed by one other, behind a ring each",
+    )
+    .by_wall()
+    .on_at_least(4),
+    Entry::of::<ring::Ring>("ring", "64 B freed that the left neighbour allocated, and allocated for the right one")
+        .by_wall()
+        .on_at_least(2),
+    Entry::of::<churn::Churn>(
+        "churn",
+        "100,000 live blocks of 16 B to 32 KiB, most of them small, one at random replaced",
+    ),
+    Entry::of::<larson::Larson>(
+        "larson",
+        "1,000 live blocks of 8 to 1,000 B per thread, one at random replaced; after 10,000 a fresh thread goes on",
+    ),
+    Entry::of::<threads::Threads>(
+        "threads",
+        "A thread takes 100 blocks of 16 to 2,047 B, frees 50 and ends; who spawned it frees the others",
+    )
+    .by_wall(),
     Entry::story::<frag::Frag>(
         "frag",
         "1 GiB of 16 B to 4 KiB, a random 90 % freed, refilled with 16 B to 32 KiB, all freed, and 1 s idle",
@@ -224,15 +268,29 @@ pub static SCALING: [Entry; 9] = [
 /// `random` without the allocator: what the loop itself costs.
 pub static EMPTY: Entry = Entry::of::<empty::Empty>("empty", "the loop of `random` without an allocator");
 
+/// Runs `each` pairs on each of `threads` threads, and tells with what hands they end.
+#[cfg(test)]
+fn together<W: Workload<Hand: Send>>(threads: usize, each: u64) -> Vec<W::Hand> {
+    let workload = W::new(threads);
+    let one = |thread| {
+        let mut hand = workload.hand(thread);
+        workload.run(&mut hand, each);
+        hand
+    };
+    std::thread::scope(|scope| {
+        let crew: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
+        crew.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ALL, EMPTY, Entry, SCALING};
     use core::num::NonZeroUsize;
     use core::time::Duration;
-
     fn run_and_count(heavy: bool) {
         for entry in ALL.iter().chain(&SCALING).chain([&EMPTY]).filter(|entry| entry.heavy == heavy) {
-            let threads = NonZeroUsize::new(2.min(entry.most_threads)).unwrap();
+            let threads = NonZeroUsize::new(entry.least_threads.max(2).min(entry.most_threads)).unwrap();
             let cost = (entry.measure)(threads, Duration::from_millis(1)).cost;
             assert!(cost.each > 0 && cost.pairs >= cost.each, "{}", entry.name);
             assert!(!cost.cpu.is_zero() && !cost.wall.is_zero(), "{}", entry.name);
@@ -254,6 +312,14 @@ mod tests {
     fn every_name_finds_its_own_entry() {
         for entry in ALL.iter().chain(&SCALING) {
             assert!(Entry::named(entry.name).is_some_and(|found| core::ptr::eq(found, entry)), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_crew_too_small_does_nothing_and_ends() {
+        for entry in ALL.iter().filter(|entry| entry.least_threads > 2) {
+            let cost = (entry.measure)(NonZeroUsize::MIN, Duration::from_millis(1)).cost;
+            assert_eq!(cost.pairs, 0, "{}", entry.name);
         }
     }
 }
