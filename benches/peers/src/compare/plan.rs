@@ -60,8 +60,16 @@ fn rows(options: &Options, set: &'static Set, counts: impl Fn(&Entry) -> bool) -
         None => set.threads,
     };
     let entries = set.entries.iter().filter(|entry| set.has(entry) && options.wants(entry.name) && counts(entry));
-    let rows = entries.flat_map(|workload| threads.iter().map(move |&threads| Row { workload, threads }));
-    rows.filter(|row| row.workload.runs_on(row.threads)).collect()
+    entries.flat_map(|entry| of_workload(entry, threads, options.threads.is_none())).collect()
+}
+
+/// On those numbers of threads on which it means something; on the least of these when none was asked for.
+fn of_workload(workload: &'static Entry, threads: &[usize], by_default: bool) -> Vec<Row> {
+    let mut threads: Vec<_> = threads.iter().copied().filter(|&threads| workload.runs_on(threads)).collect();
+    if threads.is_empty() && by_default {
+        threads.push(workload.least_threads);
+    }
+    threads.into_iter().map(|threads| Row { workload, threads }).collect()
 }
 
 #[cfg(test)]
@@ -89,8 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn couples_need_two_threads() {
+    fn some_workloads_need_several_threads() {
         assert_eq!(plans("--quick prodcons"), [("fat".to_owned(), vec![("prodcons", 2)])]);
+        assert_eq!(plans("--quick fanin"), [("fat".to_owned(), vec![("fanin", 4)])]);
+        assert!(Options::from(["--threads", "2", "fanin"].map(str::to_owned).into_iter()).is_err());
         assert_eq!(plans("prodcons")[0].1, [("prodcons", 2), ("prodcons", 4), ("prodcons", 8)]);
     }
 }

@@ -15,7 +15,11 @@ const ROW: i32 = 20;
 const TOP: i32 = 64;
 const BOTTOM: i32 = 54;
 const MARGIN: i32 = 12;
-const LEAST_COLUMN: i32 = 64;
+/// For the numbers of threads.
+const THREADS: i32 = 64;
+const LEAST_COLUMN: i32 = 58;
+/// Of the scale.
+const LEAST_WIDTH: i32 = 620;
 /// Doublings at which a colour is full.
 const FULL: f64 = 3.0;
 const BETTER: RGBColor = RGBColor(0x21, 0x66, 0xac);
@@ -44,24 +48,27 @@ fn parts(sheet: &Sheet, most: usize) -> Vec<Vec<Row>> {
     parts
 }
 
-/// Where columns lie.
-struct Grid {
-    names: Vec<&'static str>,
-    first: i32,
-    column: i32,
-}
+/// Where columns lie: each name with its ends.
+struct Grid(Vec<(&'static str, i32, i32)>);
 
 impl Grid {
     fn of(sheet: &Sheet, rows: &[Row]) -> Self {
-        let names: Vec<_> = sheet.names().collect();
         let label = rows.iter().map(|row| wide(&label(*row))).max().unwrap_or(0);
-        let column = names.iter().map(|name| wide(name) + 8).max().unwrap_or(0).max(LEAST_COLUMN);
-        Self { names, first: MARGIN + label + 40, column }
+        let mut end = MARGIN + label + THREADS;
+        let column = |name| {
+            let begin = end;
+            end += (wide(name) + 10).max(LEAST_COLUMN);
+            (name, begin, end)
+        };
+        Self(sheet.names().map(column).collect())
     }
 
-    /// The left end of a column.
-    fn x(&self, nth: usize) -> i32 {
-        self.first + self.column * i32::try_from(nth).unwrap_or(0)
+    fn begin(&self) -> i32 {
+        self.0.first().map_or(MARGIN, |&(_, begin, _)| begin)
+    }
+
+    fn end(&self) -> i32 {
+        self.0.last().map_or(MARGIN, |&(.., end)| end)
     }
 }
 
@@ -71,7 +78,7 @@ fn label(row: Row) -> String {
 
 fn plot(sheet: &Sheet, rows: &[Row], nth: usize, many: usize) -> Result<Plot> {
     let grid = Grid::of(sheet, rows);
-    let width = (grid.x(grid.names.len()) + MARGIN).max(620);
+    let width = (grid.end() + MARGIN).max(LEAST_WIDTH);
     let height = TOP + ROW * i32::try_from(rows.len())? + BOTTOM;
     let part = if many > 1 { format!(", {nth} of {many}") } else { String::new() };
     let title = format!("Time ÷ the best of all others, profile {}{part}", sheet.plan.profile);
@@ -84,10 +91,9 @@ fn plot(sheet: &Sheet, rows: &[Row], nth: usize, many: usize) -> Result<Plot> {
 }
 
 fn head(area: &Area<'_>, grid: &Grid) -> Result<()> {
-    text(area, "threads", (grid.first - 6, TOP - 12), GREY, right())?;
-    let name =
-        |(nth, name): (usize, &&str)| text(area, name, (grid.x(nth) + grid.column / 2, TOP - 12), BLACK, centre());
-    grid.names.iter().enumerate().try_for_each(name)
+    text(area, "threads", (grid.begin() - 6, TOP - 12), GREY, right())?;
+    let mut columns = grid.0.iter();
+    columns.try_for_each(|&(name, begin, end)| text(area, name, ((begin + end) / 2, TOP - 12), BLACK, centre()))
 }
 
 fn line(area: &Area<'_>, sheet: &Sheet, grid: &Grid, rows: &[Row], nth: usize, row: Row) -> Result<()> {
@@ -95,12 +101,11 @@ fn line(area: &Area<'_>, sheet: &Sheet, grid: &Grid, rows: &[Row], nth: usize, r
     if nth == 0 || rows[nth - 1].workload.name != row.workload.name {
         text(area, &label(row), (MARGIN, y + ROW / 2), BLACK, left())?;
     }
-    text(area, &row.threads.to_string(), (grid.first - 6, y + ROW / 2), GREY, right())?;
-    for (nth, name) in grid.names.iter().enumerate() {
+    text(area, &row.threads.to_string(), (grid.begin() - 6, y + ROW / 2), GREY, right())?;
+    for &(name, begin, end) in &grid.0 {
         let (ground, words) = cell(sheet, name, row);
-        let (x, middle) = (grid.x(nth), (grid.x(nth) + grid.column / 2, y + ROW / 2));
-        filled(area, [(x, y), (x + grid.column - 1, y + ROW - 1)], ground)?;
-        text(area, &words, middle, ink(ground), centre())?;
+        filled(area, [(begin, y), (end - 1, y + ROW - 1)], ground)?;
+        text(area, &words, ((begin + end) / 2, y + ROW / 2), ink(ground), centre())?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ use super::table::Table;
 use crate::figure::or_none;
 use crate::machine;
 use crate::peer::Built;
+use crate::series::Failures;
+use crate::sheet::Sheet;
 use crate::spread::Spread;
 use core::fmt::{Result, Write};
 
@@ -24,23 +26,34 @@ pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
 }
 
 fn failures(report: &Report<'_>, out: &mut String) -> Result {
-    let all = report
-        .sheets
-        .iter()
-        .flat_map(|sheet| sheet.series.failures().into_iter().map(move |failures| (&sheet.plan.profile, failures)));
-    let told = all.map(|(profile, of)| {
-        let (name, workload, threads) = (of.allocator, of.workload, of.threads);
-        format!(
-            "- {name} failed in `{workload}`, {threads} threads, profile `{profile}`: {} of {} runs\n",
-            of.failed, of.runs
-        )
-    });
-    let told: String = told.collect();
+    let mut told: Vec<_> = report.sheets.iter().flat_map(|sheet| missing(sheet).chain(failed(sheet))).collect();
+    told.sort();
+    told.dedup();
     if told.is_empty() {
-        Ok(())
-    } else {
-        writeln!(out, "Runs that crashed, or hung and were ended; the row was not run again:\n\n{told}")
+        return Ok(());
     }
+    writeln!(
+        out,
+        "What did not build, crashed, or hung and was ended (such a row was not run again):\n\n{}\n",
+        told.join("\n")
+    )
+}
+
+/// Allocators without a binary.
+fn missing(sheet: &Sheet) -> impl Iterator<Item = String> {
+    let profile = &sheet.plan.profile;
+    let line =
+        move |one: &Built| Some(format!("- {}, profile `{profile}`: {}", one.peer.name, one.binary.as_ref().err()?));
+    sheet.built.iter().filter_map(line)
+}
+
+fn failed(sheet: &Sheet) -> impl Iterator<Item = String> {
+    let profile = &sheet.plan.profile;
+    let line = move |of: Failures| {
+        let Failures { allocator, workload, threads, failed, runs } = of;
+        format!("- {allocator}, profile `{profile}`, `{workload}` on {threads} threads: {failed} of {runs} runs")
+    };
+    sheet.series.failures().into_iter().map(line)
 }
 
 fn origin(one: &Built) -> [String; 3] {

@@ -148,7 +148,7 @@ mod tests {
     fn a_failed_run_is_shown_and_listed() {
         let text = whole();
         assert_eq!(line(&text, "| pair | 2 |"), "| pair | 2 | **1.00** | 6.00 | failed | 0.17 | 0.17 |");
-        assert!(line(&text, "- talc failed").contains("`pair`, 2 threads, profile `fat`: 1 of 4 runs"));
+        assert_eq!(line(&text, "- talc"), "- talc, profile `fat`, `pair` on 2 threads: 1 of 4 runs");
         assert_eq!(line(&text, "| talc | failed |"), "| talc | failed | – | failed | – |");
     }
 
