@@ -1,7 +1,7 @@
 //! A map of ratios: rows are workloads on threads, columns are allocators, colours are logarithms.
 
 use super::canvas::{Area, GREY, centre, drawn, filled, left, right, text, wide};
-use super::{Plot, Result};
+use super::{Plot, Result, part};
 use crate::aspect::Aspect;
 use crate::figure::{Figure, digits};
 use crate::peer;
@@ -80,8 +80,7 @@ fn plot(sheet: &Sheet, rows: &[Row], nth: usize, many: usize) -> Result<Plot> {
     let grid = Grid::of(sheet, rows);
     let width = (grid.end() + MARGIN).max(LEAST_WIDTH);
     let height = TOP + ROW * i32::try_from(rows.len())? + BOTTOM;
-    let part = if many > 1 { format!(", {nth} of {many}") } else { String::new() };
-    let title = format!("Time ÷ the best of all others, profile {}{part}", sheet.plan.profile);
+    let title = format!("Time ÷ the best of all others, profile {}{}", sheet.plan.profile, part(nth, many));
     let svg = drawn((width, height), &title, |area| {
         head(area, &grid)?;
         rows.iter().enumerate().try_for_each(|(nth, &row)| line(area, sheet, &grid, rows, nth, row))?;

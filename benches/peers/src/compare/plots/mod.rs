@@ -33,6 +33,11 @@ pub(crate) fn all(sheets: &[Sheet]) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
+/// Behind a title, when there are several files of a kind.
+fn part(nth: usize, many: usize) -> String {
+    if many > 1 { format!(", {nth} of {many}") } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Plot, all};

@@ -3,7 +3,7 @@
 use super::axis::{label, log_marks, log_range};
 use super::canvas::{Area, GREY, drawn, legend, name, small, top};
 use super::palette::{colour, stroke};
-use super::{Plot, Result};
+use super::{Plot, Result, part};
 use crate::row::Row;
 use crate::sheet::Sheet;
 use plotters::prelude::{BindKeyPoints, ChartBuilder, Circle, IntoLogRange, LineSeries};
@@ -21,7 +21,8 @@ type Line = (&'static str, Vec<(f64, f64)>);
 
 pub(super) fn plots(sheet: &Sheet) -> Result<Vec<Plot>> {
     let charts: Vec<_> = sheet.by_workload().filter(|rows| has_throughput(sheet, rows)).collect();
-    charts.chunks(CHARTS).enumerate().map(|(nth, charts)| plot(sheet, charts, nth + 1)).collect()
+    let many = charts.len().div_ceil(CHARTS);
+    charts.chunks(CHARTS).enumerate().map(|(nth, charts)| plot(sheet, charts, nth + 1, many)).collect()
 }
 
 /// Scenarios have phases instead.
@@ -29,12 +30,12 @@ fn has_throughput(sheet: &Sheet, rows: &[Row]) -> bool {
     !rows.iter().any(|&row| sheet.is_scenario(row)) && lines(sheet, rows).iter().any(|(_, points)| !points.is_empty())
 }
 
-fn plot(sheet: &Sheet, charts: &[&[Row]], nth: usize) -> Result<Plot> {
+fn plot(sheet: &Sheet, charts: &[&[Row]], nth: usize, many: usize) -> Result<Plot> {
     let names: Vec<_> = sheet.names().collect();
     let rows = charts.len().div_ceil(COLUMNS);
     let top = top(&names, WIDTH);
     let height = top + CHART_HEIGHT * i32::try_from(rows)?;
-    let title = format!("Million pairs per second by threads, profile {}", sheet.plan.profile);
+    let title = format!("Million pairs per second by threads, profile {}{}", sheet.plan.profile, part(nth, many));
     let svg = drawn((WIDTH, height), &title, |area| {
         legend(area, &names, WIDTH)?;
         let (_, below) = area.split_vertically(top);

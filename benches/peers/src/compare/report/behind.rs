@@ -23,7 +23,7 @@ pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
     within_the_spread(&unclear, out)
 }
 
-/// One line for each workload, aspect and profile.
+/// One line for each workload, aspect and profile; those of time first.
 fn table(report: &Report<'_>, losses: &[Loss<'_>]) -> Table {
     let mut table = Table::new(5, ["workload", "in", "profile", "threads: ratio (peer)", "why"]);
     let mut groups: Vec<Vec<Loss<'_>>> = Vec::new();
@@ -33,6 +33,7 @@ fn table(report: &Report<'_>, losses: &[Loss<'_>]) -> Table {
             None => groups.push(vec![loss]),
         }
     }
+    groups.sort_by_key(|group| group[0].aspect.is_memory());
     for group in &groups {
         let Loss { workload, aspect, profile, .. } = group[0];
         let places = group.iter().map(place).collect::<Vec<_>>().join(", ");
@@ -66,10 +67,9 @@ fn within_the_spread(losses: &[Loss<'_>], out: &mut String) -> Result {
     if losses.is_empty() {
         return Ok(());
     }
-    writeln!(out, "Behind by less than the spread, so perhaps not behind:")?;
     let told = losses.iter().filter_map(|loss| match loss.kind {
         Kind::Unclear(ratio) => Some(format!(
-            "`{}`, {}, {}, {}: {} ({})",
+            "- `{}`, {}, {}, {}: {} ({})",
             loss.workload,
             loss.threads,
             loss.aspect,
@@ -79,5 +79,7 @@ fn within_the_spread(losses: &[Loss<'_>], out: &mut String) -> Result {
         )),
         _ => None,
     });
-    writeln!(out, "{}.\n", told.collect::<Vec<_>>().join("; "))
+    let told: Vec<_> = told.collect();
+    let summary = "Behind by less than the spread of the runs, so perhaps not behind";
+    writeln!(out, "<details><summary>{summary}: {}</summary>\n\n{}\n\n</details>\n", told.len(), told.join("\n"))
 }

@@ -163,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn losses_within_the_spread_are_folded() {
+        let near: &[Figures] = &[("bandolier", 1.005, 2.0), ("system", 1.0, 2.1)];
+        let text = markdown(&[sheet("fat", &[(row("pair", 2), near)])], &StartUp::default());
+        assert!(text.contains("In no row is a peer faster or leaner by more than the spread"), "{text}");
+        assert_eq!(line(&text, "- `pair`"), "- `pair`, 2, time, fat: 1.00 (system)");
+    }
+
+    #[test]
     fn details_are_folded_and_plots_are_linked() {
         let text = whole();
         let (opened, closed) = (text.matches("<details>").count(), text.matches("</details>").count());
