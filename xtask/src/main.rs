@@ -1,6 +1,7 @@
 //! The project's commands; `cargo xtask` lists them.
 
 mod asm;
+mod bench;
 mod callgrind;
 mod cargo;
 mod fast_path;
@@ -37,6 +38,12 @@ const TASKS: &[Task] = &[
         args: "[--prove [n/m] [--timeout s]] [filter]",
         what: "the models; --prove: every recorded weakening turns them red",
         go: loom,
+    },
+    Task {
+        name: "bench",
+        args: "[--quick | --full] [filter..]",
+        what: "the comparison with other allocators; a whole one goes into docs/BENCHMARKS.md",
+        go: bench::run,
     },
     Task { name: "asm", args: "", what: "the fast path as machine code", go: |root, _| asm::run(root) },
     Task {

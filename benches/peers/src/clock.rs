@@ -31,11 +31,10 @@ fn cpu(clock: libc::clockid_t) -> Duration {
 
 /// The most memory this process ever had resident, in KiB; `None` where `/proc` does not tell.
 ///
-/// Not `getrusage`: its `ru_maxrss` starts at what the parent had before `exec`.
+/// Not `getrusage`: its `ru_maxrss` starts at what the parent had before `exec`. Allocates nothing.
 pub fn peak_rss_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
+    let mut lines = [0; 2048];
+    kib_behind("VmHWM:", head("/proc/self/status", &mut lines)?)
 }
 
 /// What this process has resident now, in KiB, give or take some dozen pages that the kernel has not summed up yet;
@@ -51,8 +50,11 @@ pub fn rss_kib() -> Option<u64> {
 /// The same exactly, by a walk through the page tables. Allocates nothing.
 pub fn exact_rss_kib() -> Option<u64> {
     let mut lines = [0; 256];
-    let text = head("/proc/self/smaps_rollup", &mut lines)?;
-    text.lines().find_map(|line| line.strip_prefix("Rss:"))?.trim().strip_suffix(" kB")?.parse().ok()
+    kib_behind("Rss:", head("/proc/self/smaps_rollup", &mut lines)?)
+}
+
+fn kib_behind(key: &str, text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// As much of a file as fits.

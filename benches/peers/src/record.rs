@@ -20,6 +20,8 @@ pub struct Record {
     pub wall_ns: f64,
     /// Allocations with their frees, over all threads.
     pub pairs: u64,
+    /// Done by each thread that allocates.
+    pub each: u64,
     /// The process' so far; zero where the system does not tell.
     pub peak_rss_kib: u64,
     /// Resident memory at the ends of its phases and over time, of workloads that are about memory.
@@ -28,7 +30,7 @@ pub struct Record {
 
 impl Record {
     /// The names of the columns.
-    pub const HEADER: &str = "allocator\tworkload\tthreads\tcpu_ns\twall_ns\tpairs\tpeak_rss_kib\ttrace";
+    pub const HEADER: &str = "allocator\tworkload\tthreads\tcpu_ns\twall_ns\tpairs\teach\tpeak_rss_kib\ttrace";
 
     /// The record of a run that had this cost and left this trace.
     pub fn of(allocator: &str, workload: &str, threads: usize, outcome: Outcome, peak_rss_kib: u64) -> Self {
@@ -40,9 +42,15 @@ impl Record {
             cpu_ns: cost.cpu.as_secs_f64() * 1e9 / cost.pairs as f64,
             wall_ns: cost.wall.as_secs_f64() * 1e9 / cost.each as f64,
             pairs: cost.pairs,
+            each: cost.each,
             peak_rss_kib,
             trace,
         }
+    }
+
+    /// Millions of pairs per second, by all threads together.
+    pub fn throughput(&self) -> f64 {
+        self.pairs as f64 / self.each as f64 / self.wall_ns * 1e3
     }
 
     /// Resident memory at the end of the phase of that name, in KiB.
@@ -53,8 +61,9 @@ impl Record {
 
 impl Display for Record {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { allocator, workload, threads, cpu_ns, wall_ns, pairs, peak_rss_kib, trace } = self;
-        write!(out, "{allocator}\t{workload}\t{threads}\t{cpu_ns:.3}\t{wall_ns:.3}\t{pairs}\t{peak_rss_kib}\t{trace}")
+        let Self { allocator, workload, threads, cpu_ns, wall_ns, pairs, each, peak_rss_kib, trace } = self;
+        write!(out, "{allocator}\t{workload}\t{threads}\t{cpu_ns:.3}\t{wall_ns:.3}\t{pairs}\t{each}\t")?;
+        write!(out, "{peak_rss_kib}\t{trace}")
     }
 }
 
@@ -82,6 +91,7 @@ impl FromStr for Record {
             cpu_ns: next(&mut fields)?,
             wall_ns: next(&mut fields)?,
             pairs: next(&mut fields)?,
+            each: next(&mut fields)?,
             peak_rss_kib: next(&mut fields)?,
             trace: next(&mut fields)?,
         })
@@ -106,6 +116,7 @@ mod tests {
             cpu_ns: 7.5,
             wall_ns: 8.25,
             pairs: 4_000,
+            each: 2_000,
             peak_rss_kib: 2_048,
             trace: Trace {
                 points: vec![
@@ -116,6 +127,8 @@ mod tests {
             },
         };
         assert_eq!(record.at("idle"), Some(1.0));
+        // Two pairs in 8.25 ns.
+        assert!((record.throughput() - 2e3 / 8.25).abs() < 1e-9);
         let plain = Record { trace: Trace::default(), ..record.clone() };
         assert_eq!(record.to_string().parse(), Ok(record));
         assert_eq!(plain.to_string().parse(), Ok(plain));

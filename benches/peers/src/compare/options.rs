@@ -1,88 +1,112 @@
 //! What the command line asks for.
 
 use crate::peer::{PEERS, Peer};
-use bandolier_peers::workloads::{ALL, EMPTY, Entry, Judge};
+use crate::plan::Plan;
+use crate::start_up;
 use core::time::Duration;
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
-usage: compare [--quick] [--profile fat|release] [--threads 1,2,4,8] [--allocators bandolier,system,..]
+usage: compare [--quick|--full] [--profile fat,release] [--threads 1,2,4,8] [--allocators bandolier,system,..]
                [--out FILE] [filter ...]
-  --quick       3 short rounds instead of 5 longer ones
-  --profile     how the allocators and loops are built: `fat` (the default) inlines across crates
-  filter        runs only the workloads whose name contains one of these";
+  --quick       3 short rounds on 2 threads instead of 5 longer ones on 1 to 8
+  --full        9 rounds, and the workloads of growing sizes on up to 64 threads
+  --profile     how the allocators and loops are built: `fat` (the default) inlines across crates; a second profile
+                has some rows only
+  --out         where the report goes, with its plots in the folder `plots` beside it
+  filter        runs only the workloads whose name contains one of these; `start-up` is one";
 
 /// The command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) quick: bool,
-    pub(crate) profile: String,
-    pub(crate) threads: Vec<usize>,
+    pub(crate) full: bool,
+    pub(crate) profiles: Vec<String>,
+    /// `None`: as each set has them.
+    pub(crate) threads: Option<Vec<usize>>,
     pub(crate) peers: Vec<&'static Peer>,
-    pub(crate) workloads: Vec<&'static Entry>,
+    filters: Vec<String>,
     pub(crate) out: Option<PathBuf>,
-}
-
-/// One row of work: a workload on so many threads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Row {
-    pub(crate) workload: &'static Entry,
-    pub(crate) threads: usize,
-}
-
-impl Row {
-    /// The loop without an allocator.
-    pub(crate) const EMPTY: Self = Self { workload: &EMPTY, threads: 1 };
-
-    pub(crate) fn by_wall(self) -> bool {
-        self.workload.judge == Judge::Wall
-    }
 }
 
 impl Options {
     pub(crate) fn from(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             quick: false,
-            profile: "fat".to_owned(),
-            threads: vec![1, 2, 4, 8],
+            full: false,
+            profiles: vec!["fat".to_owned()],
+            threads: None,
             peers: PEERS.iter().collect(),
-            workloads: Vec::new(),
+            filters: Vec::new(),
             out: None,
         };
-        let mut filters = Vec::new();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word}: what?"));
             match word.as_str() {
                 "--quick" => options.quick = true,
-                "--profile" => options.profile = value()?,
-                "--threads" => options.threads = each(&value()?, threads)?,
+                "--full" => options.full = true,
+                "--profile" => options.profiles = each(&value()?, profile)?,
+                "--threads" => options.threads = Some(each(&value()?, threads)?),
                 "--allocators" => options.peers = each(&value()?, peer)?,
                 "--out" => options.out = Some(value()?.into()),
                 _ if word.starts_with('-') => return Err(format!("{word}: no such option")),
-                _ => filters.push(word),
+                _ => options.filters.push(word),
             }
         }
-        options.workloads = chosen(&filters);
-        if options.rows().is_empty() { Err("nothing to run".to_owned()) } else { Ok(options) }
+        options.checked()
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        if self.quick && self.full {
+            return Err("--quick or --full, not both".to_owned());
+        }
+        if Plan::all(&self).is_empty() && !self.start_up() { Err("nothing to run".to_owned()) } else { Ok(self) }
     }
 
     pub(crate) fn rounds(&self) -> usize {
-        if self.quick { 3 } else { 5 }
+        match self {
+            Self { quick: true, .. } => 3,
+            Self { full: true, .. } => 9,
+            _ => 5,
+        }
+    }
+
+    /// Of workloads that take seconds.
+    pub(crate) fn long_rounds(&self) -> usize {
+        if self.quick { 1 } else { 3 }
     }
 
     /// For how long a workload runs.
     pub(crate) fn target(&self) -> Duration {
-        Duration::from_millis(if self.quick { 40 } else { 100 })
+        Duration::from_millis(match self {
+            Self { quick: true, .. } => 40,
+            Self { full: true, .. } => 100,
+            _ => 60,
+        })
     }
 
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        let rows = |&workload: &&'static Entry| self.threads.iter().map(move |&threads| Row { workload, threads });
-        self.workloads.iter().flat_map(rows).filter(|row| row.workload.runs_on(row.threads)).collect()
+    /// Whether no filter speaks against that name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    /// Whether empty programs are started.
+    pub(crate) fn start_up(&self) -> bool {
+        self.wants(start_up::NAME)
+    }
+
+    /// How many of them in a round.
+    pub(crate) fn spawns(&self) -> usize {
+        if self.quick { 10 } else { 40 }
     }
 }
 
 fn each<T>(list: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
     list.split(',').map(|item| parse(item).ok_or_else(|| format!("{item}: unknown"))).collect()
+}
+
+fn profile(name: &str) -> Option<String> {
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn threads(number: &str) -> Option<usize> {
@@ -93,14 +117,10 @@ fn peer(name: &str) -> Option<&'static Peer> {
     PEERS.iter().find(|peer| peer.name == name)
 }
 
-fn chosen(filters: &[String]) -> Vec<&'static Entry> {
-    let wanted = |entry: &&Entry| filters.is_empty() || filters.iter().any(|part| entry.name.contains(part.as_str()));
-    ALL.iter().filter(wanted).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::Options;
+    use crate::plan::Plan;
 
     fn options(line: &str) -> Result<Options, String> {
         Options::from(line.split_whitespace().map(str::to_owned))
@@ -109,14 +129,30 @@ mod tests {
     #[test]
     fn a_filter_chooses_by_part_of_the_name() {
         let options = options("--quick --threads 1,2 prod random").unwrap();
-        let rows: Vec<_> = options.rows().iter().map(|row| (row.workload.name, row.threads)).collect();
+        let plans = Plan::all(&options);
+        let rows: Vec<_> = plans[0].rows.iter().map(|row| (row.workload.name, row.threads)).collect();
         let expected = [("random", 1), ("random", 2), ("random-any", 1), ("random-any", 2), ("prodcons", 2)];
-        assert_eq!(rows, expected);
+        assert_eq!((plans.len(), rows), (1, expected.to_vec()));
+        assert!(!options.start_up());
+    }
+
+    #[test]
+    fn rounds_grow_with_patience() {
+        let rounds = ["--quick", "", "--full"].map(|line| options(line).unwrap().rounds());
+        assert!(rounds.is_sorted() && rounds[0] < rounds[2]);
+    }
+
+    #[test]
+    fn start_up_is_a_filter_too() {
+        assert!(options("").unwrap().start_up());
+        let options = options("start-up").unwrap();
+        assert!(options.start_up() && Plan::all(&options).is_empty());
     }
 
     #[test]
     fn what_is_unknown_is_refused() {
-        for line in ["--fast", "--threads 0", "--threads", "--allocators malloc", "no-such-workload"] {
+        let lines = ["--fast", "--threads 0", "--threads", "--allocators malloc", "--profile fat,", "--quick --full"];
+        for line in lines.into_iter().chain(["no-such-workload"]) {
             assert!(options(line).is_err(), "{line}");
         }
     }

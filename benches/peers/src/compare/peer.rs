@@ -5,6 +5,7 @@ use crate::progress::Progress;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::rc::Rc;
 use std::{env, fs, io};
 
 /// An allocator.
@@ -23,7 +24,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    const fn of(name: &'static str, packages: &'static [&'static str], needs: &'static str) -> Self {
+    pub(crate) const fn of(name: &'static str, packages: &'static [&'static str], needs: &'static str) -> Self {
         Self { name, packages, needs, build_env: None, run_env: None }
     }
 
@@ -78,24 +79,36 @@ pub(crate) struct Built {
     pub(crate) binary: Result<PathBuf, String>,
 }
 
+impl Built {
+    /// The allocator with its binary, when there is one.
+    pub(crate) fn ready(&self) -> Option<Ready<'_>> {
+        Some((self.peer, self.binary.as_deref().ok()?))
+    }
+}
+
+/// An allocator and its binary.
+pub(crate) type Ready<'a> = (&'static Peer, &'a Path);
+
 /// Where the workspace is.
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Builds every allocator that was asked for.
-pub(crate) fn build(options: &Options) -> Vec<Built> {
-    let mut progress = Progress::new("building", options.peers.len());
-    let one = |&peer: &&'static Peer| {
-        progress.at(peer.name);
-        let binary = built(peer, &options.profile);
-        progress.step();
-        if let Err(why) = &binary {
-            progress.say(&format!("{} {why}", peer.name));
-        }
-        Built { peer, binary }
-    };
-    options.peers.iter().map(one).collect()
+/// Builds every allocator that was asked for, with each of these profiles.
+pub(crate) fn build(options: &Options, profiles: &[&str]) -> Vec<Rc<[Built]>> {
+    let mut progress = Progress::new("building", profiles.len() * options.peers.len());
+    let mut with = |profile: &&str| options.peers.iter().map(|peer| one(peer, profile, &mut progress)).collect();
+    profiles.iter().map(&mut with).collect()
+}
+
+fn one(peer: &'static Peer, profile: &str, progress: &mut Progress) -> Built {
+    progress.at(&format!("{} ({profile})", peer.name));
+    let binary = built(peer, profile);
+    progress.step();
+    if let Err(why) = &binary {
+        progress.say(&format!("{} {why}", peer.name));
+    }
+    Built { peer, binary }
 }
 
 fn built(peer: &Peer, profile: &str) -> Result<PathBuf, String> {

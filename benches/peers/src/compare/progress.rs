@@ -29,7 +29,12 @@ impl Progress {
 
     /// One more is done.
     pub(crate) fn step(&mut self) {
-        self.bar.inc(1);
+        self.steps(1);
+    }
+
+    /// So many more are done.
+    pub(crate) fn steps(&mut self, many: usize) {
+        self.bar.inc(many as u64);
         if self.bar.is_hidden() && self.said.elapsed() >= BETWEEN_LINES {
             self.said = Instant::now();
             eprintln!("{}: {}", self.bar.prefix(), self.state());

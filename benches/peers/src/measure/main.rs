@@ -3,6 +3,8 @@
 //! `measure [--threads 1,2,4,8] [--millis 100] [workload ...]`: without names, all of them. The peak memory in a
 //! record is that of the process so far: for a figure of its own, give a workload a process of its own, as `compare`
 //! does.
+//!
+//! `measure --nothing` is an empty program that says what memory it took, in KiB.
 
 mod allocator;
 #[cfg(feature = "tcmalloc")]
@@ -54,8 +56,12 @@ fn numbers(list: &str) -> Option<Vec<NonZeroUsize>> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "--nothing") {
+        println!("{}", peak_rss_kib().unwrap_or(0));
+        return ExitCode::SUCCESS;
+    }
     let Some(order) = Order::from(std::env::args().skip(1)) else {
-        eprintln!("usage: measure [--threads 1,2,4,8] [--millis 100] [workload ...]");
+        eprintln!("usage: measure [--threads 1,2,4,8] [--millis 100] [workload ...] | --nothing");
         return ExitCode::from(2);
     };
     if let Some(fault) = allocator::fault() {
