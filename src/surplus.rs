@@ -109,7 +109,7 @@ impl Surplus {
         if self.begun.load(Ordering::Relaxed) {
             return true;
         }
-        gain >= heap.used.max(self.keep()) && {
+        gain >= heap.used.max(KEEP) && {
             self.judge(now);
             gain >= self.keep()
         }
@@ -129,9 +129,10 @@ impl Surplus {
         let returned = self.returned.get();
         if ago < memory && returned > 0 && drawn >= returned / 2 {
             self.regrets.store((regrets + 1).min(usize::BITS / 2), Ordering::Relaxed);
-        } else {
-            let halvings = u32::try_from(ago / memory).unwrap_or(u32::MAX);
-            self.regrets.store(regrets.saturating_sub(halvings), Ordering::Relaxed);
+        } else if ago >= memory {
+            let forgotten = u32::try_from(ago / memory).unwrap_or(u32::MAX);
+            self.regrets.store(regrets.saturating_sub(forgotten), Ordering::Relaxed);
+            self.ended.store(now.as_millis() as usize, Ordering::Relaxed);
         }
         self.returned.reset();
     }
