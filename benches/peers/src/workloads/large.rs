@@ -28,7 +28,8 @@ fn written(size: usize) -> Vec<u8> {
 }
 
 impl<const ALIVE: usize> Workload for Large<ALIVE> {
-    const UNIT: u64 = 50;
+    /// Enough for a warm-up in which every page of the heap is met.
+    const UNIT: u64 = 200;
 
     type Hand = Hand<ALIVE>;
 
