@@ -36,7 +36,7 @@ impl World {
     }
 
     fn claim(&self, units: u32) -> Option<Run> {
-        let (run, _) = self.segments.claim::<Shared>(units)?;
+        let (run, _) = self.segments.claim::<Shared>(Wish::units(units))?;
         self.source.memory().touch(run.start);
         Some(run)
     }

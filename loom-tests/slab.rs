@@ -29,7 +29,7 @@ impl World {
     fn with(chunks: usize) -> (Arc<Self>, Vec<Round>) {
         let world = Self { slabs: Slabs::new(), segments: Segments::new(), map: Map::new(), source: Source::new() };
         world.segments.grow(world.source.supply(), &world.map, 1, 4).unwrap();
-        let (run, contents) = world.segments.claim::<Shared>(1).unwrap();
+        let (run, contents) = world.segments.claim::<Shared>(Wish::units(1)).unwrap();
         let held = world.slabs.carve(world.source.supply(), run, contents, class()).unwrap();
         world.map.set(&world.source.memory, run.start, 1, held.id().to_bits());
         let taken = world.take_from(held, chunks);

@@ -15,7 +15,7 @@ use crate::depot::Depot;
 use crate::geometry::UNITS;
 use crate::magazine::{Round, Top};
 use crate::map::Map;
-use crate::segment::{Contents, Run, SegmentId, Segments};
+use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
 use crate::size_class::SizeClass;
 use crate::slab::{Held, NotTaken, SlabId, Slabs};
 use crate::stats::{ClassStats, Counter};
@@ -180,7 +180,7 @@ impl Arsenal {
 
     /// A fresh slab of `units` units, from segments of at most `most` units if new ones are needed.
     fn carve_from<B: Backend>(&self, backend: &B, class: SizeClass, units: u32, most: u32) -> Option<Held> {
-        let (run, contents) = self.claim(backend, units, most)?;
+        let (run, contents) = self.claim(backend, Wish::units(units), most)?;
         match self.slabs.carve(self.supply(backend), run, contents, class) {
             Some(held) => {
                 self.map.set(backend, run.start, run.units, Owner::Slab(held.id()).to_bits());
@@ -203,18 +203,18 @@ impl Arsenal {
         self.segments.release_free(self.supply(backend), budget)
     }
 
-    fn claim<B: Backend>(&self, backend: &B, units: u32, most: u32) -> Option<(Run, Contents)> {
+    fn claim<B: Backend>(&self, backend: &B, wish: Wish, most: u32) -> Option<(Run, Contents)> {
         loop {
-            if let Some(claimed) = self.segments.claim::<B>(units) {
+            if let Some(claimed) = self.segments.claim::<B>(wish) {
                 return Some(claimed);
             }
             if self.retire_idle(backend, false) {
-                if let Some(claimed) = self.segments.claim::<B>(units) {
+                if let Some(claimed) = self.segments.claim::<B>(wish) {
                     return Some(claimed);
                 }
             }
             // Another thread may claim all of the new segment before us, hence the loop; each turn is somebody's gain.
-            self.segments.grow(self.supply(backend), &self.map, units, most)?;
+            self.segments.grow(self.supply(backend), &self.map, wish.units, most)?;
         }
     }
 
@@ -266,9 +266,16 @@ impl Arsenal {
         bytes.div_ceil(B::UNIT) as u32
     }
 
-    /// A run for a block of `bytes`, at most a segment.
-    pub(crate) fn take_run<B: Backend>(&self, backend: &B, bytes: usize) -> Option<(NonNull<u8>, Contents)> {
-        let (run, contents) = self.claim(backend, Self::units::<B>(bytes), Self::ample::<B>())?;
+    /// A run for a block of `bytes`, at most a segment, with room to grow to `room` bytes if that can be had.
+    pub(crate) fn take_run<B: Backend>(
+        &self,
+        backend: &B,
+        bytes: usize,
+        room: usize,
+        home: u32,
+    ) -> Option<(NonNull<u8>, Contents)> {
+        let wish = Wish { units: Self::units::<B>(bytes), room: Self::units::<B>(room).min(UNITS), home };
+        let (run, contents) = self.claim(backend, wish, Self::ample::<B>())?;
         self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
         self.run_bytes.add(run.units as usize * B::UNIT);
         self.surplus.draw(contents.untouched(run.units) as usize * B::UNIT);

@@ -72,6 +72,16 @@ enum Caches {
     Shared,
 }
 
+/// What a block that is no chunk is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Use {
+    Any,
+    /// It must read as zero.
+    Zeroed,
+    /// To take over from a block that was too small, and so may be this one soon.
+    Growing,
+}
+
 /// How a block of some layout is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -129,6 +139,9 @@ impl Default for Bandolier {
         Self::new()
     }
 }
+
+/// A block that has grown is put where it can grow to so many times its size.
+const ROOM: usize = 16;
 
 impl<B: Backend> Bandolier<B> {
     /// The largest chunk that a slab is cut into, in bytes.
@@ -367,32 +380,43 @@ impl<B: Backend> Bandolier<B> {
         Layout::from_size_align(layout.size().max(1), layout.align()).ok()
     }
 
-    /// A block that is no chunk, zeroed if that is asked.
+    /// A block that is no chunk.
     #[cold]
     #[inline(never)]
-    fn alloc_block(&self, layout: Layout, zeroed: bool) -> *mut u8 {
+    fn alloc_block(&self, layout: Layout, purpose: Use) -> *mut u8 {
         let Some(heap) = self.heap() else { return ptr::null_mut() };
-        let mut block = self.take_block(heap, layout, zeroed);
+        let mut block = self.take_block(heap, layout, purpose);
         // More than the heap has could not be freed up here.
         if block.is_none() && layout.size() <= heap.arsenal.drawn.total() {
             self.rescue(heap);
             heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
-            block = self.take_block(heap, layout, zeroed);
+            block = self.take_block(heap, layout, purpose);
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    fn take_block(&self, heap: &Heap, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
+    fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
+        let zeroed = purpose == Use::Zeroed;
         if Self::kind(layout) == Kind::Large {
             let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
             return if zeroed { supply.acquire_zeroed(LARGE, layout) } else { supply.acquire(LARGE, layout) };
         }
-        let (block, contents) = heap.arsenal.take_run(&*self.backend, layout.size().max(1))?;
+        let bytes = layout.size().max(1);
+        let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
+        let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, Self::home())?;
         if zeroed && !(B::ZEROED && contents == Contents::Untouched) {
             // SAFETY: the run is ours and has at least the size of the layout.
             unsafe { block.write_bytes(0, layout.size()) };
         }
         Some(block)
+    }
+
+    /// A number by which threads differ.
+    fn home() -> u32 {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        return thread::with(|cache| cache.number());
+        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+        return 0;
     }
 
     /// # Safety
@@ -443,8 +467,10 @@ impl<B: Backend> Bandolier<B> {
                 return resized.as_ptr();
             }
         }
-        // SAFETY: `new` has the new size, which is not zero by the caller's promise.
-        let moved = unsafe { self.alloc(new) };
+        let moved = match Self::kind(new) {
+            Kind::Chunk(class) => self.alloc_chunk(class, new),
+            Kind::Run | Kind::Large => self.alloc_block(new, Use::Growing),
+        };
         if !moved.is_null() {
             // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
             unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };
@@ -542,7 +568,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match Self::kind(layout) {
             Kind::Chunk(class) => self.alloc_chunk(class, layout),
-            Kind::Run | Kind::Large => self.alloc_block(layout, false),
+            Kind::Run | Kind::Large => self.alloc_block(layout, Use::Any),
         }
     }
 
@@ -560,7 +586,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let Kind::Chunk(class) = Self::kind(layout) else {
-            return self.alloc_block(layout, true);
+            return self.alloc_block(layout, Use::Zeroed);
         };
         let chunk = self.alloc_chunk(class, layout);
         if !chunk.is_null() {

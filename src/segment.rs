@@ -72,6 +72,24 @@ pub(crate) struct Run {
     pub(crate) units: u32,
 }
 
+/// What is claimed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wish {
+    /// Units in a row.
+    pub(crate) units: u32,
+    /// With so many free ones from the first on, if that can be had: room to grow.
+    pub(crate) room: u32,
+    /// Parties with different homes begin to look in different segments, and are less in each other's way.
+    pub(crate) home: u32,
+}
+
+impl Wish {
+    /// In the lowest segment that has so many.
+    pub(crate) fn units(units: u32) -> Self {
+        Self { units, room: units, home: 0 }
+    }
+}
+
 /// What a claim found out about the contents of its run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contents {
@@ -109,6 +127,15 @@ fn starts(bits: u64, units: u32) -> u64 {
         long += step;
     }
     starts
+}
+
+/// The place of a one in `bits`, by turns if `turn` grows.
+fn one_of(bits: u64, turn: u32) -> u32 {
+    let mut rest = bits;
+    for _ in 0..turn % bits.count_ones().max(1) {
+        rest &= rest - 1;
+    }
+    rest.trailing_zeros() % u64::BITS
 }
 
 /// The lengths 2^k, as a count of `k`s, that `bits` has in a row.
@@ -218,8 +245,9 @@ impl Group {
         self.hint(slot, 0, mask(0, units));
     }
 
-    /// Claims `units` units in a row in segment `slot`.
-    fn claim(&self, slot: u32, units: u32) -> Option<(u32, Contents)> {
+    /// Claims units in a row in segment `slot`.
+    fn claim(&self, slot: u32, wish: Wish) -> Option<(u32, Contents)> {
+        let Wish { units, room, .. } = wish;
         let segment = &self.segments[slot as usize];
         let backoff = Backoff::new();
         // Relaxed: the exchange checks it; `dirty` is a preference here.
@@ -229,8 +257,9 @@ impl Group {
             if fit == 0 {
                 return None;
             }
-            let warm = starts(free & segment.dirty.load(Ordering::Relaxed), units);
-            let first = if warm != 0 { warm } else { fit }.trailing_zeros();
+            let (warm, roomy) = (starts(free & segment.dirty.load(Ordering::Relaxed), units), starts(free, room));
+            let best = [warm & roomy, roomy, warm, fit].into_iter().find(|places| *places != 0);
+            let first = best.unwrap_or(fit).trailing_zeros();
             let run = mask(first, units);
             // Acquire: the base, written before `install`'s Release; and the last owners' use of the units, before
             // the Release in `free`.
@@ -333,15 +362,17 @@ impl Segments {
         base.map_or(ptr::null_mut(), |base| base.load(Ordering::Relaxed))
     }
 
-    /// Claims `units` units in a row, `0 < units <= UNITS`, in segments that are there already.
-    pub(crate) fn claim<B: Backend>(&self, units: u32) -> Option<(Run, Contents)> {
+    /// Claims `0 < units <= UNITS` units in a row, in segments that are there already.
+    pub(crate) fn claim<B: Backend>(&self, wish: Wish) -> Option<(Run, Contents)> {
+        let Wish { units, home, .. } = wish;
         let k = units.ilog2() as usize;
         for (index, group) in self.groups() {
             // Relaxed: a hint.
             let mut hints = group.hints[k].load(Ordering::Relaxed);
+            let first = one_of(hints, home);
             while hints != 0 {
-                let slot = hints.trailing_zeros();
-                if let Some((first, contents)) = group.claim(slot, units) {
+                let slot = (hints.rotate_right(first).trailing_zeros() + first) % u64::BITS;
+                if let Some((first, contents)) = group.claim(slot, wish) {
                     return self.run::<B>(SegmentId::new(index, slot), first, units).map(|run| (run, contents));
                 }
                 // Relaxed: a hint that is wrong is taken back by who meets it next.
@@ -349,7 +380,7 @@ impl Segments {
                 if starts(free, 1 << k) == 0 {
                     group.unhint(slot, k);
                 }
-                hints &= hints - 1;
+                hints &= !(1 << slot);
             }
         }
         None
@@ -555,6 +586,13 @@ mod tests {
                 assert_eq!(starts(bits, units), naive.fold(0, |all, at| all | 1 << at));
             }
         }
+    }
+
+    #[test]
+    fn turns_meet_every_one() {
+        let bits = 1 << 3 | 1 << 17 | 1 << 63;
+        assert_eq!([0, 1, 2, 3].map(|turn| one_of(bits, turn)), [3, 17, 63, 3]);
+        assert!(one_of(0, 5) < u64::BITS);
     }
 
     #[test]

@@ -704,6 +704,7 @@ impl Held {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::segment::Wish;
     use std::vec::Vec;
 
     #[test]
@@ -762,7 +763,8 @@ mod tests {
         let class = SizeClass::numbered(3).unwrap();
         segments.grow(supply, &map, 2, 2).unwrap();
         let full = || {
-            let (run, contents) = segments.claim::<&'static crate::backend::Arena<{ 4 << 20 }>>(1).unwrap();
+            let (run, contents) =
+                segments.claim::<&'static crate::backend::Arena<{ 4 << 20 }>>(Wish::units(1)).unwrap();
             let held = slabs.carve(supply, run, contents, class).unwrap();
             let (id, mut chunks) = (held.id(), std::vec![MaybeUninit::uninit(); 4096]);
             let (taken, _) = slabs.take(held, &mut chunks);

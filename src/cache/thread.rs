@@ -157,6 +157,11 @@ impl ThreadCache {
         }
     }
 
+    /// A number by which the caches of threads differ, well spread.
+    pub(crate) fn number(&self) -> u32 {
+        ((ptr::from_ref(self).addr() >> 6) as u32).wrapping_mul(0x9E37_79B9) >> 16
+    }
+
     /// Rounds of `class`, if the thread works for `arsenal`.
     pub(crate) fn rounds(&self, arsenal: &Arsenal, class: SizeClass) -> usize {
         if ptr::eq(self.owner.get(), arsenal) { self.pair(class).rounds() } else { 0 }
