@@ -1,6 +1,7 @@
 //! Models of the depot: a magazine changes hands whole.
 
 use super::Depot;
+use crate::home::Home;
 use crate::loom_support::{Source, explore};
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
@@ -28,7 +29,7 @@ impl World {
 
     /// A magazine with the chunks `first` to `last`.
     fn load(&self, first: usize, last: usize) -> Top {
-        let mut top = self.depot.arm(self.source.supply(), class()).unwrap();
+        let mut top = self.depot.arm(self.source.supply(), class(), Home::COMMON).unwrap();
         for n in first..=last {
             self.chunks[n].touch();
             // SAFETY: armed above or pushed to just now; the chunk is ours.
@@ -46,7 +47,7 @@ impl World {
             rounds += 1;
             top = below;
         }
-        self.depot.discard(top);
+        self.depot.discard(top, Home::COMMON);
         rounds
     }
 }
@@ -57,12 +58,12 @@ fn a_magazine_is_handed_over_with_its_rounds() {
     explore(|side| {
         let here = World::new();
         let give = |world: &World| {
-            world.depot.give(class(), world.load(1, 2));
-            world.depot.give(class(), world.load(3, 3));
+            world.depot.give(class(), world.load(1, 2), Home::COMMON);
+            world.depot.give(class(), world.load(3, 3), Home::COMMON);
         };
-        let take = |world: &World| world.depot.take(class()).map_or(0, |top| world.unload(top));
+        let take = |world: &World| world.depot.take(class(), Home::COMMON).map_or(0, |top| world.unload(top));
         let ((), mut rounds) = side.race(&here, give, take);
-        while let Some(top) = here.depot.take(class()) {
+        while let Some(top) = here.depot.take(class(), Home::COMMON) {
             rounds += here.unload(top);
         }
         assert_eq!(rounds, 3);
@@ -77,8 +78,8 @@ fn a_trade_has_two_sides() {
         let here = World::new();
         let trade = |n: usize| {
             move |world: &World| {
-                world.depot.give(class(), world.load(n, n + 1));
-                world.depot.take(class()).map_or(0, |top| world.unload(top))
+                world.depot.give(class(), world.load(n, n + 1), Home::COMMON);
+                world.depot.take(class(), Home::COMMON).map_or(0, |top| world.unload(top))
             }
         };
         let (one, other) = side.race(&here, trade(1), trade(3));

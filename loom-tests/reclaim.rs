@@ -3,9 +3,11 @@
 use super::{drain, give_back};
 use crate::arsenal::Arsenal;
 use crate::cache::Pair;
+use crate::home::Home;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
+use crate::surplus::Budget;
 use std::sync::Arc;
 
 struct World {
@@ -35,7 +37,7 @@ impl World {
 
     fn reclaim(&self) {
         drain(&self.arsenal, &self.memory);
-        let _ = give_back(&self.arsenal, &self.memory);
+        let _ = give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
     }
 
     fn nothing_lost(&self) {
@@ -67,10 +69,10 @@ fn beside_trades() {
         let here = World::new();
         let work = |world: &World| {
             let mut pair = Pair { loaded: Top::NONE, previous: Top::NONE };
-            let chunk = pair.alloc(&world.arsenal, &world.memory, class()).expect("there is memory");
+            let chunk = pair.alloc(&world.arsenal, &world.memory, class(), Home::COMMON).expect("there is memory");
             world.memory.0.touch(chunk);
             assert!(pair.push(chunk));
-            pair.hand_in(&world.arsenal, class());
+            pair.hand_in(&world.arsenal, class(), Home::COMMON);
         };
         side.race(&here, work, World::reclaim);
         here.nothing_lost();

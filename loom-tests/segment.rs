@@ -3,6 +3,8 @@
 use super::{Run, Segments};
 use crate::loom_support::{Shared, Source, explore};
 use crate::map::Map;
+use crate::segment::Wish;
+use crate::surplus::Budget;
 use std::sync::Arc;
 use std::vec::Vec;
 

@@ -5,6 +5,7 @@ use crate::arsenal::Arsenal;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::reclaim;
 use crate::size_class::SizeClass;
+use crate::surplus::Budget;
 use crate::sync::Witness;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -52,7 +53,7 @@ impl World {
     fn reclaim(&self) {
         self.arsenal.recall();
         reclaim::drain(&self.arsenal, &self.memory);
-        let _ = reclaim::give_back(&self.arsenal, &self.memory);
+        let _ = reclaim::give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
     }
 }
 

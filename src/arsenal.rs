@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::breach::Breach;
 use crate::depot::Depot;
 use crate::geometry::UNITS;
+use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::map::Map;
 use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
@@ -86,8 +87,8 @@ impl Arsenal {
     // ---- caches trade ------------------------------------------------------------------------------------------------
 
     /// An empty magazine for `class`.
-    pub(crate) fn arm<B: Backend>(&self, backend: &B, class: SizeClass) -> Option<Top> {
-        self.depot.arm(self.supply(backend), class)
+    pub(crate) fn arm<B: Backend>(&self, backend: &B, class: SizeClass, home: Home) -> Option<Top> {
+        self.depot.arm(self.supply(backend), class, home)
     }
 
     /// Fills an empty magazine, which the caller owns, from the slabs; as far as memory goes.
@@ -272,7 +273,7 @@ impl Arsenal {
         backend: &B,
         bytes: usize,
         room: usize,
-        home: u32,
+        home: Home,
     ) -> Option<(NonNull<u8>, Contents)> {
         let wish = Wish { units: Self::units::<B>(bytes), room: Self::units::<B>(room).min(UNITS), home };
         let (run, contents) = self.claim(backend, wish, Self::ample::<B>())?;
@@ -292,11 +293,11 @@ impl Arsenal {
     }
 
     /// Takes the run of a block of `bytes` back.
-    pub(crate) fn give_run<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize) {
+    pub(crate) fn give_run<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize, home: Home) {
         let run = self.locate(backend, block, bytes, align);
         self.map.set(backend, block, 1, Owner::Nobody.to_bits());
         self.run_bytes.sub(run.units as usize * B::UNIT);
-        self.surplus.note(run.units as usize * B::UNIT);
+        self.surplus.note(run.units as usize * B::UNIT, home);
         self.free_units(run);
     }
 
@@ -363,12 +364,12 @@ impl Arsenal {
 
     // ---- threads that keep a cache -----------------------------------------------------------------------------------
 
-    /// Counts a thread that keeps magazines of this arsenal from now on.
+    /// Counts a thread that keeps magazines of this arsenal from now on; the home it gets.
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
-    pub(crate) fn enlist(&self) {
+    pub(crate) fn enlist(&self) -> Home {
         // Relaxed: the thread itself is the witness that the heap lives; `is_unattended` is asked only when no call is
         // under way.
-        self.threads.fetch_add(1, Ordering::Relaxed);
+        Home::nth(self.threads.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Counts a thread off that has handed in its magazines, as its last act here.

@@ -30,10 +30,12 @@ sized! {
     MAGAZINE_BYTES: usize = 16 << 10, tiny 64 << 10;
     /// Bytes of chunks up to which contention may grow a magazine.
     MAGAZINE_BYTES_GROWN: usize = 64 << 10, tiny 64 << 10;
-    /// Bytes of chunks of one class that the depot keeps; what comes beyond goes back to the slabs.
-    DEPOT_BYTES: usize = 1 << 20, tiny 128;
-    /// Magazines of one class that the depot keeps.
-    DEPOT_MAGAZINES: usize = 128, tiny 8;
+    /// Shelves of the depot for each class.
+    SHELVES: usize = 4, tiny 1;
+    /// Bytes of chunks of one class that a shelf keeps; what comes beyond goes back to the slabs.
+    DEPOT_BYTES: usize = 512 << 10, tiny 128;
+    /// Magazines of one class that a shelf keeps.
+    DEPOT_MAGAZINES: usize = 64, tiny 8;
     /// Bytes that a heap keeps though nobody uses them, unless it is asked for them.
     KEEP: usize = 8 << 20, tiny 16 << 20;
     /// Bytes freed between two looks at what is kept.

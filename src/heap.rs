@@ -14,6 +14,7 @@ use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;
 use crate::geometry::UNITS;
+use crate::home::Home;
 use crate::magazine::Round;
 use crate::reclaim;
 use crate::segment::Contents;
@@ -347,8 +348,9 @@ impl<B: Backend> Bandolier<B> {
 
     /// Gives back what the heap holds too much of, if it is time to look.
     fn ebb(&self, heap: &Heap) {
-        if heap.arsenal.surplus.is_due() {
-            reclaim::ebb(&heap.arsenal, &*self.backend);
+        let home = Self::home();
+        if heap.arsenal.surplus.is_due(home) {
+            reclaim::ebb(&heap.arsenal, &*self.backend, home);
         }
     }
 
@@ -411,12 +413,12 @@ impl<B: Backend> Bandolier<B> {
         Some(block)
     }
 
-    /// A number by which threads differ.
-    fn home() -> u32 {
+    /// Where the calling thread looks first.
+    fn home() -> Home {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        return thread::with(|cache| cache.number());
+        return thread::with(|cache| cache.home());
         #[cfg(not(all(feature = "std", not(all(test, loom)))))]
-        return 0;
+        return Home::COMMON;
     }
 
     /// # Safety
@@ -426,7 +428,7 @@ impl<B: Backend> Bandolier<B> {
     unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
         let Some(heap) = self.made() else { return };
         if Self::kind(layout) == Kind::Run {
-            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align());
+            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), Self::home());
             return self.ebb(heap);
         }
         if let Some(layout) = Self::large(layout) {

@@ -11,6 +11,7 @@ mod sync;
 
 mod breach;
 mod geometry;
+mod home;
 mod size_class;
 mod stats;
 

@@ -17,6 +17,7 @@
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::geometry::STRIDE;
+use crate::home::Home;
 use crate::size_class::SizeClass;
 use crate::stats::Reclaimed;
 use crate::surplus::{Budget, Holds};
@@ -25,11 +26,12 @@ use crate::surplus::{Budget, Holds};
 pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
     for class in SizeClass::all() {
         let (magazines, _) = arsenal.depot.counts(class);
-        for full in (0..magazines).map_while(|_| arsenal.depot.take(class)) {
+        for full in (0..magazines).map_while(|_| arsenal.depot.take(class, Home::COMMON)) {
             // SAFETY: taken from the depot, so ours, and discarded empty.
-            arsenal.depot.discard(unsafe { arsenal.spill(backend, full) });
+            arsenal.depot.discard(unsafe { arsenal.spill(backend, full) }, Home::COMMON);
         }
     }
+    arsenal.depot.clear_racks();
 }
 
 /// Returns what no block and no magazine lies in, as the budget allows: slabs to segments, segments to the back-end, and
@@ -45,10 +47,10 @@ pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B, thorough: bo
 }
 
 /// Makes a part of a pass without being asked, if the heap has shrunk and has a clock.
-pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B) {
+pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B, home: Home) {
     let holds = || Holds { held: arsenal.drawn.segments.get(), used: arsenal.used() };
     let Some(now) = backend.uptime() else { return };
-    if !arsenal.surplus.begin(holds(), now) {
+    if !arsenal.surplus.begin(holds(), home, now) {
         return;
     }
     let budget = Budget::of(STRIDE);

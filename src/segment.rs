@@ -23,6 +23,7 @@
 
 use crate::backend::Backend;
 use crate::geometry::{SEGMENTS, UNITS};
+use crate::home::Home;
 use crate::map::Map;
 use crate::pool::{Pool, Record};
 use crate::supply::{self, Supply};
@@ -80,13 +81,13 @@ pub(crate) struct Wish {
     /// With so many free ones from the first on, if that can be had: room to grow.
     pub(crate) room: u32,
     /// Parties with different homes begin to look in different segments, and are less in each other's way.
-    pub(crate) home: u32,
+    pub(crate) home: Home,
 }
 
 impl Wish {
     /// In the lowest segment that has so many.
     pub(crate) fn units(units: u32) -> Self {
-        Self { units, room: units, home: 0 }
+        Self { units, room: units, home: Home::COMMON }
     }
 }
 
@@ -129,10 +130,10 @@ fn starts(bits: u64, units: u32) -> u64 {
     starts
 }
 
-/// The place of a one in `bits`, by turns if `turn` grows.
-fn one_of(bits: u64, turn: u32) -> u32 {
+/// The place of a one in `bits`, another one for other homes.
+fn one_of(bits: u64, home: Home) -> u32 {
     let mut rest = bits;
-    for _ in 0..turn % bits.count_ones().max(1) {
+    for _ in 0..home.first(bits.count_ones().max(1)) {
         rest &= rest - 1;
     }
     rest.trailing_zeros() % u64::BITS
@@ -589,10 +590,10 @@ mod tests {
     }
 
     #[test]
-    fn turns_meet_every_one() {
+    fn homes_are_different_ones() {
         let bits = 1 << 3 | 1 << 17 | 1 << 63;
-        assert_eq!([0, 1, 2, 3].map(|turn| one_of(bits, turn)), [3, 17, 63, 3]);
-        assert!(one_of(0, 5) < u64::BITS);
+        assert_eq!([0, 1, 2, 3].map(|n| one_of(bits, Home::nth(n))), [3, 17, 63, 3]);
+        assert!(one_of(0, Home::nth(5)) < u64::BITS);
     }
 
     #[test]

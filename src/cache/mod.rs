@@ -21,6 +21,7 @@ pub(crate) mod shared;
 
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::home::Home;
 use crate::magazine::{Round, Rounds, Top};
 use crate::size_class::SizeClass;
 
@@ -33,15 +34,21 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Takes a chunk, when `loaded` has none; `None` when there is no memory left.
-    pub(crate) fn alloc<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+    pub(crate) fn alloc<B: Backend>(
+        &mut self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        home: Home,
+    ) -> Option<Round> {
         if self.previous.rounds() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
-        } else if let Some(full) = arsenal.depot.take(class) {
+        } else if let Some(full) = arsenal.depot.take(class, home) {
             let spare = core::mem::replace(&mut self.previous, self.loaded);
             self.loaded = full;
-            arsenal.depot.discard(spare);
+            arsenal.depot.discard(spare, home);
         } else {
-            self.refill(arsenal, backend, class);
+            self.refill(arsenal, backend, class, home);
         }
         self.pop().or_else(|| arsenal.take_one(backend, class))
     }
@@ -55,12 +62,12 @@ impl Pair {
     }
 
     /// Fills `loaded` from the slabs, both magazines being empty.
-    fn refill<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass) {
+    fn refill<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass, home: Home) {
         if self.loaded == Top::NONE {
             core::mem::swap(&mut self.loaded, &mut self.previous);
         }
         if self.loaded == Top::NONE {
-            self.loaded = arsenal.arm(backend, class).unwrap_or(Top::NONE);
+            self.loaded = arsenal.arm(backend, class, home).unwrap_or(Top::NONE);
         }
         if self.loaded != Top::NONE {
             self.loaded = arsenal.refill(backend, class, self.loaded);
@@ -68,11 +75,18 @@ impl Pair {
     }
 
     /// Gives a chunk, when `loaded` is full.
-    pub(crate) fn dealloc<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
+    pub(crate) fn dealloc<B: Backend>(
+        &mut self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        round: Round,
+        home: Home,
+    ) {
         if self.previous.room() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
         } else {
-            self.make_room(arsenal, backend, class);
+            self.make_room(arsenal, backend, class, home);
         }
         if !self.push(round) {
             // There is no memory for a magazine: past all of them.
@@ -89,14 +103,14 @@ impl Pair {
     }
 
     /// Loads an empty magazine, both being full.
-    fn make_room<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass) {
-        let enough = arsenal.depot.has_enough(class);
-        let empty = if enough && self.previous != Top::NONE { None } else { arsenal.arm(backend, class) };
+    fn make_room<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass, home: Home) {
+        let enough = arsenal.depot.has_enough(class, home);
+        let empty = if enough && self.previous != Top::NONE { None } else { arsenal.arm(backend, class, home) };
         let old = core::mem::replace(&mut self.previous, self.loaded);
-        arsenal.surplus.note(usize::from(old.rounds().0) * class.bytes());
+        arsenal.surplus.note(usize::from(old.rounds().0) * class.bytes(), home);
         self.loaded = match empty {
             Some(empty) => {
-                arsenal.depot.give(class, old);
+                arsenal.depot.give(class, old, home);
                 empty
             }
             // SAFETY: the pair owned the magazine, and goes on with it emptied.
@@ -105,9 +119,9 @@ impl Pair {
     }
 
     /// Hands both magazines in at the depot.
-    pub(crate) fn hand_in(self, arsenal: &Arsenal, class: SizeClass) {
-        arsenal.depot.give(class, self.loaded);
-        arsenal.depot.give(class, self.previous);
+    pub(crate) fn hand_in(self, arsenal: &Arsenal, class: SizeClass, home: Home) {
+        arsenal.depot.give(class, self.loaded, home);
+        arsenal.depot.give(class, self.previous, home);
     }
 
     /// Rounds in both.

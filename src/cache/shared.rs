@@ -20,6 +20,7 @@ use super::Pair;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::geometry::SHARDS;
+use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::{PerClass, SizeClass};
 use crate::sync::{AtomicPtr, CachePadded, Ordering, Witness, array, const_fn};
@@ -83,28 +84,28 @@ impl Slots {
     }
 
     /// Works on the first pair of `class` that is not taken; `None` when all are.
-    fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> Option<R> {
-        let home = home();
-        let (slot, mut pair) = (0..SHARDS).find_map(|step| {
-            let slot = &self.shards[(home + step) % SHARDS][class];
+    fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair, Home) -> R) -> Option<R> {
+        let home = Home::of_stack();
+        let (slot, mut pair) = home.turns(SHARDS).find_map(|shard| {
+            let slot = &self.shards[shard][class];
             slot.claim().map(|pair| (slot, pair))
         })?;
-        let result = work(&mut pair);
+        let result = work(&mut pair, home);
         slot.yield_up(pair);
         Some(result)
     }
 
     /// Takes a chunk; `None` when there is no memory left.
     pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
-        let work = |pair: &mut Pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class));
+        let work = |pair: &mut Pair, home| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, home));
         self.with(class, work).unwrap_or_else(|| arsenal.take_one(backend, class))
     }
 
     /// Gives a chunk.
     pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
-        let given = self.with(class, |pair| {
+        let given = self.with(class, |pair, home| {
             if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round);
+                pair.dealloc(arsenal, backend, class, round, home);
             }
         });
         if given.is_none() {
@@ -118,7 +119,7 @@ impl Slots {
             for (class, slot) in shard.iter() {
                 if let Some(pair) = slot.claim() {
                     slot.yield_up(Pair { loaded: Top::NONE, previous: Top::NONE });
-                    pair.hand_in(arsenal, class);
+                    pair.hand_in(arsenal, class, Home::of_stack());
                 }
             }
         }
@@ -136,17 +137,6 @@ impl Slots {
         };
         self.shards.iter().map(rounds).sum()
     }
-}
-
-/// The shard that the calling thread tries first: stacks of different threads lie far apart.
-fn home() -> usize {
-    if cfg!(all(test, loom)) {
-        // A model must be the same at every run.
-        return 0;
-    }
-    let here = 0_u8;
-    let stack = (&raw const here).addr() >> 17;
-    (stack.wrapping_mul(0x9e37_79b9) >> 8) % SHARDS
 }
 
 #[cfg(all(test, loom))]

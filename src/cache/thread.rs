@@ -24,6 +24,7 @@
 use super::Pair;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::{PerClass, SizeClass};
 use core::cell::Cell;
@@ -43,6 +44,7 @@ pub(crate) struct ThreadCache {
     loaded: PerClass<Cell<Top>>,
     previous: PerClass<Cell<Top>>,
     generation: Cell<u32>,
+    home: Cell<Home>,
     state: Cell<State>,
 }
 
@@ -57,6 +59,7 @@ impl ThreadCache {
             loaded: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
             previous: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
             generation: Cell::new(0),
+            home: Cell::new(Home::COMMON),
             state: Cell::new(State::New),
         }
     }
@@ -97,7 +100,7 @@ impl ThreadCache {
                 return false;
             }
             self.generation.set(arsenal.generation());
-            arsenal.enlist();
+            self.home.set(arsenal.enlist());
             self.owner.set(arsenal);
             self.state.set(State::Live);
             return true;
@@ -127,14 +130,14 @@ impl ThreadCache {
 
     /// Takes a chunk after `pop` had none and `enter` said yes.
     pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
-        self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class)))
+        self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, self.home.get())))
     }
 
     /// Gives a chunk after `push` had no room and `enter` said yes.
     pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
         self.with(class, |pair| {
             if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round);
+                pair.dealloc(arsenal, backend, class, round, self.home.get());
             }
         });
     }
@@ -145,7 +148,7 @@ impl ThreadCache {
             let pair = self.pair(class);
             self.loaded[class].set(Top::NONE);
             self.previous[class].set(Top::NONE);
-            pair.hand_in(arsenal, class);
+            pair.hand_in(arsenal, class, self.home.get());
         }
     }
 
@@ -157,9 +160,9 @@ impl ThreadCache {
         }
     }
 
-    /// A number by which the caches of threads differ, well spread.
-    pub(crate) fn number(&self) -> u32 {
-        ((ptr::from_ref(self).addr() >> 6) as u32).wrapping_mul(0x9E37_79B9) >> 16
+    /// Where the thread looks first.
+    pub(crate) fn home(&self) -> Home {
+        self.home.get()
     }
 
     /// Rounds of `class`, if the thread works for `arsenal`.
