@@ -84,6 +84,7 @@ fn a_trade_has_two_sides() {
         };
         let (one, other) = side.race(&here, trade(1), trade(3));
         assert_eq!(one + other, 4);
+        here.depot.clear_racks();
         assert_eq!(here.depot.bytes_in_use(), 0);
     });
 }

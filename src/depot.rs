@@ -9,7 +9,8 @@
 //! A trade moves a whole magazine with one exchange, tens of chunks at a time. Magazines that a thread leaves behind may
 //! hold fewer rounds than fit in; they are traded like full ones.
 //!
-//! Each class has several shelves, and empty magazines lie on as many racks. Threads trade with the one at home as long as it has something, so magazines, and the
+//! The depot has several corners, each with a shelf for every class and a rack for empty magazines. Threads trade with the
+//! one at home as long as it has something, so magazines, and the
 //! chunks in them, stay with the processor that has them in its caches; else they look at the others.
 //!
 //! Counts are approximate and decide policy only: when a class has enough, and when collisions ask for larger magazines.
@@ -18,34 +19,34 @@
 //! - A magazine on a stack is parked, and holds at least one round.
 
 use crate::backend::Backend;
-use crate::geometry::{DEPOT_BYTES, DEPOT_MAGAZINES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS, SHELVES};
+use crate::geometry::{CORNERS, DEPOT_BYTES, DEPOT_MAGAZINES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS};
 use crate::home::Home;
 use crate::magazine::{Magazine, Rounds, Top};
 use crate::pool::Pool;
 use crate::size_class::{PerClass, SizeClass};
-use crate::stats::Counter;
 use crate::supply::Supply;
 use crate::sync::{Atomic, CachePadded, Ordering, array, const_fn};
-use crate::treiber::{Collisions, Index, Stack};
+use crate::treiber::{Collisions, Index, Links, Stack};
 
-/// Full magazines of one class.
-struct Shelf {
-    stack: Stack,
-    magazines: Counter,
-    rounds: Counter,
+/// Magazines on stacks: each knows how much lies on its stack from itself down.
+struct Piles<'a>(&'a Pool<Magazine>);
+
+impl Links for Piles<'_> {
+    fn next(&self, index: Index) -> &Atomic<u32> {
+        self.0.next(index)
+    }
+
+    fn pile(&self, index: Index, below: Option<Index>) {
+        self.0.get(index).pile_on(below.map(|below| self.0.get(below)));
+    }
 }
 
-/// The full magazines of one class, on shelves.
-struct Full {
-    shelves: [CachePadded<Shelf>; SHELVES],
-    /// Doublings of the capacity that collisions have asked for, times `PATIENCE`.
-    impatience: Atomic<u32>,
-}
-
-/// Empty magazines.
-struct Rack {
-    stack: Stack,
-    magazines: Counter,
+/// What those with one home trade with.
+struct Corner {
+    /// Full magazines.
+    shelves: PerClass<Stack>,
+    /// Empty ones.
+    rack: Stack,
 }
 
 /// Collisions that double the capacity of a class's magazines.
@@ -54,8 +55,9 @@ const PATIENCE: u32 = 64;
 /// The depot of a heap.
 pub(crate) struct Depot {
     magazines: Pool<Magazine>,
-    racks: [CachePadded<Rack>; SHELVES],
-    classes: PerClass<Full>,
+    corners: [CachePadded<Corner>; CORNERS],
+    /// Per class, doublings of the capacity that collisions have asked for, times `PATIENCE`.
+    impatience: PerClass<Atomic<u32>>,
 }
 
 /// The capacity of magazines for chunks of `bytes`, after `doublings`.
@@ -69,33 +71,32 @@ impl Depot {
         pub(crate) fn new() -> Self {
             Self {
                 magazines: Pool::new(),
-                racks: array![CachePadded::new(Rack { stack: Stack::new(), magazines: Counter::new() }); SHELVES],
-                classes: PerClass(array![Full {
-                    shelves: array![CachePadded::new(Shelf {
-                        stack: Stack::new(),
-                        magazines: Counter::new(),
-                        rounds: Counter::new(),
-                    }); SHELVES],
-                    impatience: Atomic::new(0),
-                }; SizeClass::COUNT]),
+                corners: array![
+                    CachePadded::new(Corner {
+                        shelves: PerClass(array![Stack::new(); SizeClass::COUNT]),
+                        rack: Stack::new(),
+                    });
+                    CORNERS
+                ],
+                impatience: PerClass(array![Atomic::new(0); SizeClass::COUNT]),
             }
         }
     }
 
-    /// A magazine with rounds, if there is one: from the shelf at home before others.
-    pub(crate) fn take(&self, class: SizeClass, home: Home) -> Option<Top> {
-        let shelves = &self.classes[class].shelves;
-        home.turns(SHELVES).find_map(|place| self.take_from(class, &shelves[place]))
+    fn corner(&self, home: Home) -> &Corner {
+        &self.corners[home.first(CORNERS as u32) as usize]
     }
 
-    fn take_from(&self, class: SizeClass, shelf: &Shelf) -> Option<Top> {
-        let (index, collisions) = shelf.stack.pop(&self.magazines);
+    /// A magazine with rounds, if there is one: from the shelf at home before others.
+    pub(crate) fn take(&self, class: SizeClass, home: Home) -> Option<Top> {
+        home.turns(CORNERS).find_map(|corner| self.take_from(class, &self.corners[corner].shelves[class]))
+    }
+
+    fn take_from(&self, class: SizeClass, shelf: &Stack) -> Option<Top> {
+        let (index, collisions) = shelf.pop(&Piles(&self.magazines));
         self.grow(class, collisions);
         // SAFETY: off the stack, so ours; parked by whoever gave it.
-        let top = unsafe { Magazine::unpark(self.magazines.address(index?)) };
-        shelf.magazines.sub(1);
-        shelf.rounds.sub(usize::from(top.rounds().0));
-        Some(top)
+        Some(unsafe { Magazine::unpark(self.magazines.address(index?)) })
     }
 
     /// Takes a magazine over, with the rounds in it, onto the shelf at home; one without is kept as an empty one.
@@ -104,36 +105,35 @@ impl Depot {
             return self.discard(top, home);
         }
         let Some(index) = top.park() else { return };
-        let shelf = self.shelf(class, home);
-        shelf.magazines.add(1);
-        shelf.rounds.add(usize::from(top.rounds().0));
-        let collisions = shelf.stack.push(&self.magazines, index);
+        let collisions = self.corner(home).shelves[class].push(&Piles(&self.magazines), index);
         self.grow(class, collisions);
     }
 
-    fn shelf(&self, class: SizeClass, home: Home) -> &Shelf {
-        &self.classes[class].shelves[home.first(SHELVES as u32) as usize]
+    /// Magazines and rounds on a stack: exact while nobody else comes by.
+    fn pile(&self, stack: &Stack) -> (usize, usize) {
+        stack.top().map_or((0, 0), |top| {
+            let (magazines, rounds) = self.magazines.get(top).piled();
+            (usize::from(magazines), rounds as usize)
+        })
     }
 
     /// Whether the shelf at home has as many rounds as it is allowed to keep.
     pub(crate) fn has_enough(&self, class: SizeClass, home: Home) -> bool {
-        let shelf = self.shelf(class, home);
-        shelf.rounds.get() * class.bytes() >= DEPOT_BYTES || shelf.magazines.get() >= DEPOT_MAGAZINES
+        let (magazines, rounds) = self.pile(&self.corner(home).shelves[class]);
+        rounds * class.bytes() >= DEPOT_BYTES || magazines >= DEPOT_MAGAZINES
     }
 
     /// An empty magazine for `class`; `None` when there is no memory for one.
     pub(crate) fn arm<B: Backend>(&self, supply: Supply<'_, B>, class: SizeClass, home: Home) -> Option<Top> {
-        let rack = &self.racks[home.first(SHELVES as u32) as usize];
-        let others = || self.racks.iter().find_map(|rack| self.take_empty(rack));
-        let index = self.take_empty(rack).or_else(|| self.magazines.take(supply)).or_else(others)?;
+        let others = || self.corners.iter().find_map(|corner| self.take_empty(&corner.rack));
+        let home = self.take_empty(&self.corner(home).rack);
+        let index = home.or_else(|| self.magazines.take(supply)).or_else(others)?;
         // SAFETY: taken off a stack of empty ones, so ours, and empty: `discard` takes no other.
         Some(unsafe { Magazine::arm(self.magazines.address(index), self.capacity(class)) })
     }
 
-    fn take_empty(&self, rack: &Rack) -> Option<Index> {
-        let index = rack.stack.pop(&self.magazines).0?;
-        rack.magazines.sub(1);
-        Some(index)
+    fn take_empty(&self, rack: &Stack) -> Option<Index> {
+        rack.pop(&Piles(&self.magazines)).0
     }
 
     /// Gives an empty magazine the capacity that `class` has now.
@@ -155,25 +155,24 @@ impl Depot {
     pub(crate) fn discard(&self, empty: Top, home: Home) {
         debug_assert!(empty.rounds() == Rounds(0));
         let Some(index) = empty.park() else { return };
-        let rack = &self.racks[home.first(SHELVES as u32) as usize];
-        if rack.magazines.get() >= DEPOT_MAGAZINES {
+        let rack = &self.corner(home).rack;
+        if self.pile(rack).0 >= DEPOT_MAGAZINES {
             return self.magazines.give(index);
         }
-        rack.magazines.add(1);
-        rack.stack.push(&self.magazines, index);
+        rack.push(&Piles(&self.magazines), index);
     }
 
     /// Gives the empty magazines of all racks up.
     pub(crate) fn clear_racks(&self) {
-        for rack in &self.racks {
-            let most = rack.magazines.get();
+        for Corner { rack, .. } in self.corners.iter().map(|corner| &**corner) {
+            let most = self.pile(rack).0;
             (0..most).map_while(|_| self.take_empty(rack)).for_each(|index| self.magazines.give(index));
         }
     }
 
     fn capacity(&self, class: SizeClass) -> Rounds {
         // Relaxed: policy.
-        let impatience = self.classes[class].impatience.load(Ordering::Relaxed);
+        let impatience = self.impatience[class].load(Ordering::Relaxed);
         capacity(class.bytes(), impatience / PATIENCE)
     }
 
@@ -181,15 +180,16 @@ impl Depot {
     fn grow(&self, class: SizeClass, collisions: Collisions) {
         if collisions.0 > 0 && self.capacity(class) < capacity(class.bytes(), u32::MAX) {
             // Relaxed: policy.
-            self.classes[class].impatience.fetch_add(collisions.0, Ordering::Relaxed);
+            self.impatience[class].fetch_add(collisions.0, Ordering::Relaxed);
         }
     }
 
     /// Magazines and rounds of `class` here.
     pub(crate) fn counts(&self, class: SizeClass) -> (usize, usize) {
-        let shelves = self.classes[class].shelves.iter();
-        shelves
-            .fold((0, 0), |(magazines, rounds), shelf| (magazines + shelf.magazines.get(), rounds + shelf.rounds.get()))
+        self.corners.iter().fold((0, 0), |(magazines, rounds), corner| {
+            let (more_magazines, more_rounds) = self.pile(&corner.shelves[class]);
+            (magazines + more_magazines, rounds + more_rounds)
+        })
     }
 
     /// Gives the pages of magazines back that are not in use; the bytes of them.

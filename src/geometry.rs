@@ -30,8 +30,8 @@ sized! {
     MAGAZINE_BYTES: usize = 16 << 10, tiny 64 << 10;
     /// Bytes of chunks up to which contention may grow a magazine.
     MAGAZINE_BYTES_GROWN: usize = 64 << 10, tiny 64 << 10;
-    /// Shelves of the depot for each class.
-    SHELVES: usize = 4, tiny 1;
+    /// Corners of the depot.
+    CORNERS: usize = 4, tiny 1;
     /// Bytes of chunks of one class that a shelf keeps; what comes beyond goes back to the slabs.
     DEPOT_BYTES: usize = 512 << 10, tiny 128;
     /// Magazines of one class that a shelf keeps.

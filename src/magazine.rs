@@ -26,7 +26,7 @@
 
 use crate::geometry::{BLOCK, MOST_ROUNDS};
 use crate::pool::Record;
-use crate::sync::{Atomic, Witness};
+use crate::sync::{Atomic, Ordering, Witness};
 use crate::treiber::Index;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
@@ -46,13 +46,17 @@ struct Header {
     next: Atomic<u32>,
     /// In a cell, since a stale reader of the link may refer to the record while its next owner makes it anew.
     index: Cell<Index>,
-    capacity: Cell<Rounds>,
-    parked: Cell<Rounds>,
+    /// In it and in those below it on its stack: rounds, and magazines.
+    piled: Atomic<u32>,
+    height: Atomic<u16>,
+    capacity: Cell<u8>,
+    parked: Cell<u8>,
     witness: Witness,
 }
 
 const WORDS: usize = (BLOCK - size_of::<Header>()) / size_of::<Word>();
 const _: () = assert!(size_of::<Header>() % size_of::<Word>() == 0 && WORDS > MOST_ROUNDS);
+const _: () = assert!(MOST_ROUNDS <= u8::MAX as usize);
 
 /// A block of rounds.
 #[repr(C, align(1024))]
@@ -70,13 +74,14 @@ unsafe impl Sync for Magazine {}
 
 impl Record for Magazine {
     fn new(index: Index) -> Self {
-        let none = Rounds(0);
         Self {
             header: Header {
                 next: Atomic::new(0),
                 index: Cell::new(index),
-                capacity: Cell::new(none),
-                parked: Cell::new(none),
+                piled: Atomic::new(0),
+                height: Atomic::new(0),
+                capacity: Cell::new(0),
+                parked: Cell::new(0),
                 witness: Witness::new(),
             },
             words: UnsafeCell::new([const { MaybeUninit::uninit() }; WORDS]),
@@ -101,6 +106,22 @@ impl Magazine {
         magazine.as_ptr().wrapping_byte_add(size_of::<Header>()).cast::<Word>().wrapping_add(place)
     }
 
+    /// Notes what lies on a stack when this magazine, which is parked and the caller's, lies on `below`.
+    pub(crate) fn pile_on(&self, below: Option<&Self>) {
+        let (magazines, rounds) = below.map_or((0, 0), Self::piled);
+        let rounds = rounds.saturating_add(self.header.parked.get().into());
+        // Relaxed both: published by the Release of the push.
+        self.header.piled.store(rounds, Ordering::Relaxed);
+        self.header.height.store(magazines.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Magazines and rounds that lay on a stack when this magazine was put on top.
+    pub(crate) fn piled(&self) -> (u16, u32) {
+        // Relaxed both: written before the Release of the push, which who finds the magazine on top has acquired. Who comes
+        // late may read what was noted on another stack, and has counted wrongly then.
+        (self.header.height.load(Ordering::Relaxed), self.header.piled.load(Ordering::Relaxed))
+    }
+
     /// Makes an empty magazine ready for `capacity` rounds.
     ///
     /// # Safety
@@ -114,7 +135,7 @@ impl Magazine {
         // SAFETY: as above.
         let header = unsafe { &magazine.as_ref().header };
         header.witness.touch();
-        header.capacity.set(capacity);
+        header.capacity.set(capacity.0 as u8);
         top
     }
 
@@ -126,7 +147,7 @@ impl Magazine {
         // SAFETY: ours, by the caller's promise.
         let header = unsafe { &magazine.as_ref().header };
         header.witness.touch();
-        let (capacity, rounds) = (header.capacity.get().0, header.parked.get().0);
+        let (capacity, rounds) = (header.capacity.get(), header.parked.get());
         Top(Self::word(magazine, WORDS - 1 - usize::from(capacity - rounds)))
     }
 }
@@ -210,7 +231,7 @@ impl Top {
 
     /// How many rounds fit into the magazine; none into `NONE`.
     pub(crate) fn capacity(self) -> Rounds {
-        self.header().map_or(Rounds(0), |header| header.capacity.get())
+        self.header().map_or(Rounds(0), |header| Rounds(header.capacity.get().into()))
     }
 
     /// Rounds that still fit in.
@@ -228,7 +249,7 @@ impl Top {
     pub(crate) fn park(self) -> Option<Index> {
         let header = self.header()?;
         header.witness.touch();
-        header.parked.set(self.rounds());
+        header.parked.set(self.rounds().0 as u8);
         Some(header.index.get())
     }
 

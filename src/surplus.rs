@@ -21,7 +21,7 @@
 //! Looks cost a sum over the classes, and are made every [`LOOK`] bytes. All of it is policy: nothing hangs on how
 //! these numbers race.
 
-use crate::geometry::{KEEP, LOOK, SHELVES};
+use crate::geometry::{CORNERS, KEEP, LOOK};
 use crate::home::Home;
 use crate::stats::Counter;
 use crate::sync::{Atomic, CachePadded, Ordering, array, const_fn};
@@ -58,7 +58,7 @@ impl Budget {
 /// What a heap holds and does not use.
 pub(crate) struct Surplus {
     /// Bytes freed since the last look of who has that home.
-    freed: [CachePadded<Counter>; SHELVES],
+    freed: [CachePadded<Counter>; CORNERS],
     /// Bytes of pages drawn that were not there before.
     fresh: Counter,
     /// The least that was free since the last pass.
@@ -78,7 +78,7 @@ impl Surplus {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                freed: array![CachePadded::new(Counter::new()); SHELVES],
+                freed: array![CachePadded::new(Counter::new()); CORNERS],
                 fresh: Counter::new(),
                 least: Atomic::new(0),
                 begun: Atomic::new(false),
@@ -91,7 +91,7 @@ impl Surplus {
     }
 
     fn freed(&self, home: Home) -> &Counter {
-        &self.freed[home.first(SHELVES as u32) as usize]
+        &self.freed[home.first(CORNERS as u32) as usize]
     }
 
     /// Notes that `bytes` were freed.

@@ -105,10 +105,6 @@ mod imp {
             self.compare_exchange(old, new, ok, err)
         }
 
-        pub(crate) fn swap(&self, value: T, order: Ordering) -> T {
-            from_bits(self.0.swap(to_bits(value), order))
-        }
-
         pub(crate) fn fetch_add(&self, value: T, order: Ordering) -> T {
             from_bits(self.0.fetch_add(to_bits(value), order))
         }

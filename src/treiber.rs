@@ -30,6 +30,11 @@ pub(crate) type Index = NonZeroU32;
 pub(crate) trait Links {
     /// The link of the record named `index`, which somebody has owned at least once.
     fn next(&self, index: Index) -> &Atomic<u32>;
+
+    /// Called with a record that its owner is about to link above `below`, perhaps several times.
+    fn pile(&self, index: Index, below: Option<Index>) {
+        let _ = (index, below);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,20 +78,29 @@ impl Stack {
     pub(crate) fn push(&self, links: &impl Links, index: Index) -> Collisions {
         let backoff = Backoff::new();
         let mut collisions = Collisions::default();
-        let mut head = self.head.load(Ordering::Relaxed);
+        // Acquire, here and on failure: what `pile` reads of the record below was written before the Release of the `push`
+        // that made this head.
+        let mut head = self.head.load(Ordering::Acquire);
         loop {
             // Relaxed: published by the exchange below. Atomic, because a stale `pop` may read it at any time.
             links.next(index).store(head.index, Ordering::Relaxed);
+            links.pile(index, Index::new(head.index));
             let new = head.then(index.get());
             // Release: the link, and all that the owner wrote to the record, is seen by the `pop` that acquires
-            // this head. Relaxed failure: nothing is read through the head.
-            match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+            // this head.
+            match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return collisions,
                 Err(now) => head = now,
             }
             collisions.0 += 1;
             backoff.spin();
         }
+    }
+
+    /// The record on top, which may be somebody's by the time that it is looked at.
+    pub(crate) fn top(&self) -> Option<Index> {
+        // Acquire: what was written to the record before the Release of the `push` that made this head.
+        Index::new(self.head.load(Ordering::Acquire).index)
     }
 
     /// Takes the record on top, if there is one.

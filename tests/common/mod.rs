@@ -204,7 +204,7 @@ unsafe fn read(start: NonNull<u8>, at: usize, count: usize) -> [u8; WORD] {
 /// Bytes that a block of `layout` takes in a heap on `B`.
 pub(crate) fn rounded<B: Backend>(layout: Layout) -> usize {
     let class = SizeClass::of(layout).map(SizeClass::bytes).filter(|&bytes| bytes <= B::UNIT / 2);
-    let run_limit = B::SEGMENT / 2;
+    let run_limit = B::SEGMENT;
     match class {
         Some(bytes) => bytes,
         None if layout.size() <= run_limit && layout.align() <= B::UNIT => layout.size().next_multiple_of(B::UNIT),
