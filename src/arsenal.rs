@@ -37,6 +37,8 @@ pub(crate) struct Arsenal {
     run_bytes: Counter,
     threads: Atomic<usize>,
     generation: Atomic<u32>,
+    /// What a thread does that has left, if that can be done without the heap's value at hand. Set before anybody sees it.
+    pub(crate) tidy: Option<fn(&Self, Home)>,
 }
 
 /// What the map says of an address.
@@ -76,6 +78,7 @@ impl Arsenal {
                 run_bytes: Counter::new(),
                 threads: Atomic::new(0),
                 generation: Atomic::new(0),
+                tidy: None,
             }
         }
     }

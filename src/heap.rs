@@ -51,7 +51,7 @@ impl Heap {
     ///
     /// # Safety
     /// The place is the caller's to write a heap to.
-    unsafe fn write_new(place: NonNull<Self>) {
+    unsafe fn write_new<B: Backend>(place: NonNull<Self>) {
         #[cfg(not(all(test, loom)))]
         {
             static NEW: Heap = Heap::new();
@@ -63,6 +63,8 @@ impl Heap {
         unsafe {
             place.write(Self::new());
         }
+        // SAFETY: the caller's promise; the heap there was written just now, and nobody else knows it.
+        unsafe { &mut *place.as_ptr() }.arsenal.tidy = reclaim::tidier::<B>();
     }
 }
 
@@ -272,7 +274,7 @@ impl<B: Backend> Bandolier<B> {
         let memory = supply.acquire(METADATA, Layout::new::<Heap>())?;
         let made = memory.cast::<Heap>();
         // SAFETY: just acquired with the layout of a `Heap`.
-        unsafe { Heap::write_new(made) };
+        unsafe { Heap::write_new::<B>(made) };
         // SAFETY: made just now, and it lives as long as this value, unless another thread's is taken instead.
         let heap = unsafe { made.as_ref() };
         heap.arsenal.drawn.metadata.add(size_of::<Heap>());

@@ -256,8 +256,8 @@ fn a_run_grows_and_shrinks_in_place() {
 fn a_large_block_is_moved_without_a_copy() {
     for align in [8, 4096, 64 << 10, 128 << 10, 2 << 20] {
         let heap = Bandolier::new().without_thread_caches();
-        let mut block = Block::new(&heap, layout(4 << 20, align), 1).unwrap();
-        for size in [5 << 20, 64 << 20, 3 << 20, 256 << 20, (2 << 20) + 1] {
+        let mut block = Block::new(&heap, layout(5 << 20, align), 1).unwrap();
+        for size in [6 << 20, 64 << 20, 5 << 20, 256 << 20, (4 << 20) + 1] {
             block = block.resize(&heap, size).unwrap();
             assert_eq!(heap.stats().large, size);
         }

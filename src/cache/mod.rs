@@ -120,6 +120,7 @@ impl Pair {
 
     /// Hands both magazines in at the depot.
     pub(crate) fn hand_in(self, arsenal: &Arsenal, class: SizeClass, home: Home) {
+        arsenal.surplus.note(self.rounds() * class.bytes(), home);
         arsenal.depot.give(class, self.loaded, home);
         arsenal.depot.give(class, self.previous, home);
     }

@@ -180,6 +180,9 @@ impl ThreadCache {
         // SAFETY: the heap stays in place while this thread is counted there, by the invariant.
         let arsenal = unsafe { &*owner };
         self.hand_in(arsenal);
+        if let Some(tidy) = arsenal.tidy {
+            tidy(arsenal, self.home.get());
+        }
         arsenal.discharge();
     }
 
