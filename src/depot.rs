@@ -19,7 +19,9 @@
 //! - A magazine on a stack is parked, and holds at least one round.
 
 use crate::backend::Backend;
-use crate::geometry::{CORNERS, DEPOT_BYTES, DEPOT_MAGAZINES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS};
+use crate::geometry::{
+    CORNERS, DEPOT_BYTES, DEPOT_MAGAZINES, EMPTY_MAGAZINES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS,
+};
 use crate::home::Home;
 use crate::magazine::{Magazine, Rounds, Top};
 use crate::pool::Pool;
@@ -156,7 +158,7 @@ impl Depot {
         debug_assert!(empty.rounds() == Rounds(0));
         let Some(index) = empty.park() else { return };
         let rack = &self.corner(home).rack;
-        if self.pile(rack).0 >= DEPOT_MAGAZINES {
+        if self.pile(rack).0 >= EMPTY_MAGAZINES {
             return self.magazines.give(index);
         }
         rack.push(&Piles(&self.magazines), index);

@@ -42,6 +42,8 @@ sized! {
     LOOK: usize = 2 << 20, tiny 4 << 20;
     /// Bytes given back at one time by a heap that was not asked.
     STRIDE: usize = 32 << 20, tiny 32 << 20;
+    /// Empty magazines that a rack keeps.
+    EMPTY_MAGAZINES: usize = 32, tiny 8;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;
     /// Size classes.

@@ -379,7 +379,12 @@ fn ten_thousand_short_threads_leave_the_memory_of_one() {
         let growth = after.from_backend.saturating_sub(before.from_backend);
         assert!(growth <= Os::SEGMENT, "{growth} bytes more after the threads than before");
         assert!(after.in_use <= before.in_use + (64 << 10), "{} to {}", before.in_use, after.in_use);
-        assert!(after.metadata_in_use <= before.metadata_in_use + (64 << 10));
+        assert!(
+            after.metadata_in_use <= before.metadata_in_use + (64 << 10),
+            "{} to {}",
+            before.metadata_in_use,
+            after.metadata_in_use
+        );
     });
 }
 
