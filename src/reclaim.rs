@@ -49,15 +49,15 @@ pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B, thorough: bo
 
 /// Makes a part of a pass without being asked, if the heap has shrunk and has a clock.
 pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B, home: Home) {
-    let holds = || Holds { held: arsenal.drawn.segments.get(), used: arsenal.used() };
-    let Some(now) = backend.uptime() else { return };
-    if !arsenal.surplus.begin(holds(), home, now) {
-        return;
+    let free = arsenal.drawn.segments.get().saturating_sub(arsenal.run_bytes());
+    let Some(now) = arsenal.surplus.glance(free, home).then(|| backend.uptime()).flatten() else { return };
+    let before = Holds { held: arsenal.drawn.segments.get(), used: arsenal.used() };
+    if arsenal.surplus.begin(before, now) {
+        let budget = Budget::of(STRIDE);
+        drain(arsenal, backend);
+        let gone = give_back(arsenal, backend, false, &budget);
+        arsenal.surplus.end(before, gone, budget.is_left(), now);
     }
-    let budget = Budget::of(STRIDE);
-    drain(arsenal, backend);
-    let given = give_back(arsenal, backend, false, &budget).total();
-    arsenal.surplus.end(given, budget.is_left().then(holds), now);
 }
 
 /// What a thread that has left does about what it has handed in, where that can be done: an exit hook knows neither the type

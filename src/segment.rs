@@ -258,7 +258,9 @@ impl Group {
             if fit == 0 {
                 return None;
             }
-            let (warm, roomy) = (starts(free & segment.dirty.load(Ordering::Relaxed), units), starts(free, room));
+            let dirty = free & segment.dirty.load(Ordering::Relaxed);
+            let warm = if dirty == free { fit } else { starts(dirty, units) };
+            let roomy = if room == units { fit } else { starts(free, room) };
             let best = [warm & roomy, roomy, warm, fit].into_iter().find(|places| *places != 0);
             let first = best.unwrap_or(fit).trailing_zeros();
             let run = mask(first, units);
@@ -306,7 +308,7 @@ impl Group {
     }
 
     /// Takes a wholly free segment's memory out of its slot.
-    fn evict(&self, slot: u32) -> Option<(NonNull<u8>, u32)> {
+    fn evict(&self, slot: u32) -> Option<Evicted> {
         let segment = &self.segments[slot as usize];
         // Relaxed: looked at again below, once it cannot change.
         let units = segment.units.load(Ordering::Relaxed);
@@ -323,9 +325,17 @@ impl Group {
         segment.witness.touch();
         // Relaxed, all: as above, and published by `vacate`.
         segment.units.store(0, Ordering::Relaxed);
-        let base = segment.base.load(Ordering::Relaxed);
-        NonNull::new(base).map(|base| (base, units))
+        let (base, dirty) = (segment.base.load(Ordering::Relaxed), segment.dirty.load(Ordering::Relaxed));
+        NonNull::new(base).map(|base| Evicted { base, units, dirty: dirty.count_ones() })
     }
+}
+
+/// A segment's memory, out of its slot.
+struct Evicted {
+    base: NonNull<u8>,
+    units: u32,
+    /// Of them, that may have pages.
+    dirty: u32,
 }
 
 /// All segments of a heap.
@@ -483,12 +493,13 @@ impl Segments {
         let mut bytes = 0;
         for (_, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
-                let Some((base, units)) = group.evict(slot) else { continue };
+                let Some(Evicted { base, units, dirty }) = group.evict(slot) else { continue };
                 if let Some(layout) = segment_layout::<B>(units) {
                     // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
                     unsafe { supply.release(supply::SEGMENTS, base, layout) };
                     bytes += layout.size();
-                    budget.spend(layout.size());
+                    // Pages are what takes time, and the call itself some.
+                    budget.spend(dirty.max(1) as usize * B::UNIT);
                 }
                 group.vacate(slot);
             }

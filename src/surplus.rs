@@ -23,7 +23,7 @@
 
 use crate::geometry::{CORNERS, KEEP, LOOK};
 use crate::home::Home;
-use crate::stats::Counter;
+use crate::stats::{Counter, Reclaimed};
 use crate::sync::{Atomic, CachePadded, Ordering, array, const_fn};
 use core::cell::Cell;
 use core::time::Duration;
@@ -66,7 +66,7 @@ pub(crate) struct Surplus {
     /// Parts of a pass are made, and more are to come.
     begun: Atomic<bool>,
     /// What the last pass gave back, until it is judged.
-    returned: Counter,
+    returned: Atomic<usize>,
     /// `fresh` at its end, and the time, in ms.
     ended_fresh: Atomic<usize>,
     ended: Atomic<usize>,
@@ -82,7 +82,7 @@ impl Surplus {
                 fresh: Counter::new(),
                 least: Atomic::new(0),
                 begun: Atomic::new(false),
-                returned: Counter::new(),
+                returned: Atomic::new(0),
                 ended_fresh: Atomic::new(0),
                 ended: Atomic::new(0),
                 regrets: Atomic::new(0),
@@ -115,9 +115,15 @@ impl Surplus {
         !UNTOLD && self.freed(home).get() >= LOOK
     }
 
-    /// Looks at what a heap holds; whether the caller shall make a part of a pass, and end it.
-    pub(crate) fn begin(&self, heap: Holds, home: Home, now: Duration) -> bool {
+    /// Begins a look, and says whether it is worth a closer one at a heap of which `free` bytes at most are free.
+    pub(crate) fn glance(&self, free: usize, home: Home) -> bool {
         self.freed(home).reset();
+        // Relaxed both: policy, as everything here.
+        self.begun.load(Ordering::Relaxed) || free.saturating_sub(self.least.load(Ordering::Relaxed)) >= KEEP
+    }
+
+    /// Looks at what a heap holds; whether the caller shall make a part of a pass, and end it.
+    pub(crate) fn begin(&self, heap: Holds, now: Duration) -> bool {
         let least = self.least.load(Ordering::Relaxed).min(heap.free());
         self.least.store(least, Ordering::Relaxed);
         let gain = heap.free() - least;
@@ -141,25 +147,28 @@ impl Surplus {
         let ago = (now.as_millis() as usize).wrapping_sub(self.ended.load(Ordering::Relaxed));
         let memory = MEMORY.as_millis() as usize;
         let regrets = self.regrets.load(Ordering::Relaxed);
-        let returned = self.returned.get();
-        if ago < memory && returned > 0 && drawn >= returned / 2 {
+        let returned = self.returned.load(Ordering::Relaxed);
+        // Of several who look at once, one judges.
+        let judges = self.returned.compare_exchange(returned, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if judges && ago < memory && returned > 0 && drawn >= returned / 2 {
             self.regrets.store((regrets + 1).min(usize::BITS / 2), Ordering::Relaxed);
-        } else if ago >= memory {
+        } else if judges && ago >= memory {
             let forgotten = u32::try_from(ago / memory).unwrap_or(u32::MAX);
             self.regrets.store(regrets.saturating_sub(forgotten), Ordering::Relaxed);
             self.ended.store(now.as_millis() as usize, Ordering::Relaxed);
         }
-        self.returned.reset();
     }
 
-    /// Ends a part of a pass that gave so many bytes back; with it the pass, if the heap that is left is told.
-    pub(crate) fn end(&self, returned: usize, left: Option<Holds>, now: Duration) {
-        self.returned.add(returned);
-        self.begun.store(left.is_none(), Ordering::Relaxed);
+    /// Ends a part of a pass, begun when the heap held so much; with it the pass, if it was `complete`.
+    ///
+    /// What was free when it began and is still held cannot be given back; what became free meanwhile perhaps can.
+    pub(crate) fn end(&self, before: Holds, gone: Reclaimed, complete: bool, now: Duration) {
+        self.returned.fetch_add(gone.total(), Ordering::Relaxed);
+        self.begun.store(!complete, Ordering::Relaxed);
         self.ended.store(now.as_millis() as usize, Ordering::Relaxed);
         self.ended_fresh.store(self.fresh.get(), Ordering::Relaxed);
-        if let Some(heap) = left {
-            self.least.store(heap.free(), Ordering::Relaxed);
+        if complete {
+            self.least.store(before.free().saturating_sub(gone.released), Ordering::Relaxed);
         }
     }
 }
@@ -188,6 +197,10 @@ mod tests {
         Holds { held: held * MIB, used: used * MIB }
     }
 
+    fn gone(released: usize, purged: usize) -> Reclaimed {
+        Reclaimed { released: released * MIB, purged: purged * MIB }
+    }
+
     #[test]
     fn a_look_is_due_after_so_many_bytes() {
         let surplus = Surplus::new();
@@ -195,7 +208,7 @@ mod tests {
         assert!(!surplus.is_due(Home::COMMON));
         surplus.note(1, Home::COMMON);
         assert!(surplus.is_due(Home::COMMON));
-        surplus.begin(heap(1, 1), Home::COMMON, SECOND);
+        assert!(!surplus.glance(KEEP - 1, Home::COMMON));
         assert!(!surplus.is_due(Home::COMMON));
     }
 
@@ -204,47 +217,57 @@ mod tests {
         let surplus = Surplus::new();
         // Nearly half empty, as it may be by the way it grew; then up and down.
         for used in [510, 510, 700, 520, 800, 505, 1000] {
-            assert!(!surplus.begin(heap(1000, used), Home::COMMON, SECOND), "{used}");
+            assert!(!surplus.begin(heap(1000, used), SECOND), "{used}");
         }
     }
 
     #[test]
     fn a_small_heap_keeps_its_memory() {
         let surplus = Surplus::new();
-        assert!(!surplus.begin(heap(KEEP / MIB, KEEP / MIB), Home::COMMON, SECOND));
-        assert!(!surplus.begin(heap(KEEP / MIB, 1), Home::COMMON, SECOND));
+        assert!(!surplus.begin(heap(KEEP / MIB, KEEP / MIB), SECOND));
+        assert!(!surplus.begin(heap(KEEP / MIB, 1), SECOND));
     }
 
     #[test]
     fn a_pass_is_due_when_half_is_freed_and_not_again_before_half_of_that() {
         let surplus = Surplus::new();
-        assert!(!surplus.begin(heap(1000, 1000), Home::COMMON, SECOND));
-        assert!(!surplus.begin(heap(1000, 510), Home::COMMON, SECOND));
-        assert!(surplus.begin(heap(1000, 490), Home::COMMON, SECOND));
+        assert!(!surplus.begin(heap(1000, 1000), SECOND));
+        assert!(!surplus.begin(heap(1000, 510), SECOND));
+        assert!(surplus.begin(heap(1000, 490), SECOND));
         // Survivors everywhere: hardly a segment went back.
-        surplus.end(400 * MIB, Some(heap(990, 490)), SECOND);
-        assert!(!surplus.begin(heap(990, 260), Home::COMMON, SECOND));
-        assert!(surplus.begin(heap(990, 240), Home::COMMON, SECOND));
+        surplus.end(heap(1000, 490), gone(10, 390), true, SECOND);
+        assert!(!surplus.begin(heap(990, 260), SECOND));
+        assert!(surplus.begin(heap(990, 240), SECOND));
+    }
+
+    #[test]
+    fn what_is_freed_beside_a_pass_is_not_forgotten() {
+        let surplus = Surplus::new();
+        assert!(!surplus.begin(heap(1000, 1000), SECOND));
+        assert!(surplus.begin(heap(1000, 490), SECOND));
+        // Meanwhile another thread has freed the other half.
+        surplus.end(heap(1000, 490), gone(510, 0), true, SECOND);
+        assert!(surplus.begin(heap(490, 0), SECOND));
     }
 
     #[test]
     fn a_pass_goes_on_until_it_is_complete() {
         let surplus = Surplus::new();
-        assert!(!surplus.begin(heap(1000, 1000), Home::COMMON, SECOND));
-        assert!(surplus.begin(heap(1000, 490), Home::COMMON, SECOND));
-        surplus.end(32 * MIB, None, SECOND);
-        assert!(surplus.begin(heap(968, 489), Home::COMMON, SECOND));
-        surplus.end(32 * MIB, Some(heap(936, 489)), SECOND);
-        assert!(!surplus.begin(heap(936, 488), Home::COMMON, SECOND));
+        assert!(!surplus.begin(heap(1000, 1000), SECOND));
+        assert!(surplus.begin(heap(1000, 490), SECOND));
+        surplus.end(heap(1000, 490), gone(32, 0), false, SECOND);
+        assert!(surplus.begin(heap(968, 489), SECOND));
+        surplus.end(heap(968, 489), gone(32, 0), true, SECOND);
+        assert!(!surplus.begin(heap(936, 488), SECOND));
     }
 
     /// Fills and empties a heap of 1,000 MiB; whether it gave that back.
     fn breathe(surplus: &Surplus, now: Duration) -> bool {
         surplus.draw(1000 * MIB);
-        assert!(!surplus.begin(heap(1000, 1000), Home::COMMON, now));
-        let shrinks = surplus.begin(heap(1000, 0), Home::COMMON, now);
+        assert!(!surplus.begin(heap(1000, 1000), now));
+        let shrinks = surplus.begin(heap(1000, 0), now);
         if shrinks {
-            surplus.end(1000 * MIB, Some(heap(0, 0)), now);
+            surplus.end(heap(1000, 0), gone(1000, 0), true, now);
         }
         shrinks
     }
