@@ -88,3 +88,56 @@ fn a_trade_has_two_sides() {
         assert_eq!(here.depot.bytes_in_use(), 0);
     });
 }
+
+/// Two threads give a magazine each, one of them after it has taken one: the one on top knows what lies there afterwards.
+#[test]
+fn a_shelf_knows_what_lies_on_it() {
+    explore(|side| {
+        let here = World::new();
+        here.depot.give(class(), here.load(1, 2), Home::COMMON);
+        let (one, other) = (here.load(3, 3), here.load(4, 4));
+        let give = move |world: &World| world.depot.give(class(), one, Home::COMMON);
+        let take_and_give = move |world: &World| {
+            let taken = world.depot.take(class(), Home::COMMON).map_or(0, |top| usize::from(top.rounds().0));
+            world.depot.give(class(), other, Home::COMMON);
+            taken
+        };
+        let ((), taken) = side.race(&here, give, take_and_give);
+        assert_eq!(here.depot.counts(class()), (2, 4 - taken));
+    });
+}
+
+/// Two threads give a magazine each that they have made: it lies on the other one, or under it.
+#[test]
+fn a_magazine_counts_what_lies_below() {
+    explore(|side| {
+        let here = World::new();
+        let give = |first, last| move |world: &World| world.depot.give(class(), world.load(first, last), Home::COMMON);
+        side.race(&here, give(1, 2), give(3, 3));
+        assert_eq!(here.depot.counts(class()), (2, 3));
+    });
+}
+
+/// Who looks at a shelf sees the magazine on top whole, however new it is.
+#[test]
+fn a_magazine_on_top_is_whole_when_it_is_seen() {
+    explore(|side| {
+        let here = World::new();
+        let give = |world: &World| world.depot.give(class(), world.load(1, 2), Home::COMMON);
+        let ((), seen) = side.race(&here, give, |world| world.depot.counts(class()));
+        assert!([(0, 0), (1, 2)].contains(&seen), "{seen:?}");
+    });
+}
+
+/// An empty magazine on the rack is armed by one of two threads, and comes back.
+#[test]
+fn an_empty_magazine_has_one_owner() {
+    explore(|side| {
+        let here = World::new();
+        here.unload(here.load(1, 1));
+        let use_one = |n| move |world: &World| world.unload(world.load(n, n));
+        assert_eq!(side.race(&here, use_one(2), use_one(3)), (1, 1));
+        here.depot.clear_racks();
+        assert_eq!(here.depot.bytes_in_use(), 0);
+    });
+}

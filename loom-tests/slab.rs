@@ -9,7 +9,7 @@ use crate::segment::Wish;
 use crate::size_class::SizeClass;
 use crate::surplus::Budget;
 use core::mem::MaybeUninit;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 /// Slabs of four chunks in two words.
@@ -155,16 +155,49 @@ fn a_free_page_is_nobodys() {
 #[test]
 fn a_given_chunk_is_purged_once() {
     explore(|side| {
-        let (here, chunks) = World::with(1);
+        let (here, chunks) = World::with(2);
+        let (before, beside) = (chunks[..1].to_vec(), chunks[1..].to_vec());
+        here.give(&before);
         let purge = move |world: &World| {
             let mut places = 0;
             world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |_, bytes| places += bytes / 16);
             places
         };
-        let ((), first) = side.race(&here, move |world| world.give(&chunks), purge);
+        let ((), first) = side.race(&here, move |world| world.give(&beside), purge);
         let second = purge(&here);
         assert!(first == CHUNKS || second == CHUNKS, "{first} then {second}");
         assert_eq!(purge(&here), 0);
+        here.nothing_lost(0);
+    });
+}
+
+/// A chunk that was purged, taken and given back beside a pass is purged again, by that pass or by the next.
+#[test]
+fn a_chunk_that_was_used_again_is_purged_again() {
+    explore(|side| {
+        let (here, chunks) = World::with(1);
+        here.give(&chunks);
+        let used = Arc::new(Mutex::new(0));
+        let (noted, found) = (Arc::clone(&used), Arc::clone(&used));
+        let purge = move |world: &World| {
+            world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |start, bytes| {
+                let mut used = found.lock().unwrap();
+                if (start.addr().get()..start.addr().get() + bytes).contains(&*used) {
+                    *used = 0;
+                }
+            });
+        };
+        purge(&here);
+        let use_again = move |world: &World| {
+            let again = world.take(1);
+            if let Some(chunk) = again.first() {
+                *noted.lock().unwrap() = chunk.addr().get();
+            }
+            world.give(&again);
+        };
+        side.race(&here, use_again, purge.clone());
+        purge(&here);
+        assert_eq!(*used.lock().unwrap(), 0, "its pages are there, and nobody will purge them");
         here.nothing_lost(0);
     });
 }

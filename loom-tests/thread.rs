@@ -68,6 +68,18 @@ fn exit_against_reclaim() {
     });
 }
 
+/// A thread that leaves is done with the heap, also with tidying up, before it is counted off.
+#[test]
+fn a_thread_is_counted_while_it_tidies_up() {
+    explore(|side| {
+        let mut world = World::new();
+        let tidy = |arsenal: &Arsenal, _| assert_ne!(arsenal.threads(), 0);
+        Arc::get_mut(&mut world).expect("nobody else has it").arsenal.tidy = Some(tidy);
+        side.race(&world, |world| world.live(1), |world| world.live(1));
+        assert_eq!(world.arsenal.threads(), 0);
+    });
+}
+
 /// Who sees that no thread is left may tear the heap down: every use by a thread is over.
 #[test]
 fn the_last_thread_has_left() {
