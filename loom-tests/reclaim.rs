@@ -35,6 +35,14 @@ impl World {
         self.arsenal.give(&self.memory, &mut [chunk]);
     }
 
+    /// A magazine with one chunk.
+    fn loaded(&self) -> Pair {
+        let mut pair = Pair { loaded: Top::NONE, previous: Top::NONE };
+        pair.loaded = self.arsenal.arm(&self.memory, class(), Home::COMMON).expect("there is memory");
+        assert!(pair.push(self.take()));
+        pair
+    }
+
     fn reclaim(&self) {
         drain(&self.arsenal, &self.memory);
         let _ = give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
@@ -87,6 +95,26 @@ fn beside_itself() {
         let chunk = here.take();
         here.give(chunk);
         side.race(&here, World::reclaim, World::reclaim);
+        here.nothing_lost();
+    });
+}
+
+/// A magazine is taken off a shelf and goes elsewhere while the depot is drained: the others are drained all the same.
+#[test]
+fn a_drain_is_not_misled() {
+    explore(|side| {
+        let here = World::new();
+        for _ in 0..3 {
+            here.loaded().hand_in(&here.arsenal, class(), Home::COMMON);
+        }
+        let take = |world: &World| {
+            if let Some(top) = world.arsenal.depot.take(class(), Home::COMMON) {
+                // SAFETY: taken from the depot, so ours, and discarded empty.
+                world.arsenal.depot.discard(unsafe { world.arsenal.spill(&world.memory, top) }, Home::COMMON);
+            }
+        };
+        side.race(&here, take, |world| drain(&world.arsenal, &world.memory));
+        assert_eq!(here.arsenal.depot.counts(class()), (0, 0));
         here.nothing_lost();
     });
 }

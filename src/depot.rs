@@ -94,6 +94,17 @@ impl Depot {
         home.turns(CORNERS).find_map(|corner| self.take_from(class, &self.corners[corner].shelves[class]))
     }
 
+    /// Takes the magazines of `class` one after the other: as many rounds as lie here, and no fewer than shelves keep by
+    /// themselves, for what a shelf says may be about another one by the time that it is read.
+    pub(crate) fn drained(&self, class: SizeClass) -> impl Iterator<Item = Top> {
+        let mut left = self.counts(class).1.max(CORNERS * DEPOT_MAGAZINES * MOST_ROUNDS);
+        core::iter::from_fn(move || {
+            let top = (left > 0).then(|| self.take(class, Home::COMMON)).flatten()?;
+            left = left.saturating_sub(top.rounds().0.into());
+            Some(top)
+        })
+    }
+
     fn take_from(&self, class: SizeClass, shelf: &Stack) -> Option<Top> {
         let (index, collisions) = shelf.pop(&Piles(&self.magazines));
         self.grow(class, collisions);
@@ -122,7 +133,7 @@ impl Depot {
     /// Whether the shelf at home has as many rounds as it is allowed to keep.
     pub(crate) fn has_enough(&self, class: SizeClass, home: Home) -> bool {
         let (magazines, rounds) = self.pile(&self.corner(home).shelves[class]);
-        rounds * class.bytes() >= DEPOT_BYTES || magazines >= DEPOT_MAGAZINES
+        rounds.saturating_mul(class.bytes()) >= DEPOT_BYTES || magazines >= DEPOT_MAGAZINES
     }
 
     /// An empty magazine for `class`; `None` when there is no memory for one.
@@ -167,7 +178,7 @@ impl Depot {
     /// Gives the empty magazines of all racks up.
     pub(crate) fn clear_racks(&self) {
         for Corner { rack, .. } in self.corners.iter().map(|corner| &**corner) {
-            let most = self.pile(rack).0;
+            let most = self.pile(rack).0.max(EMPTY_MAGAZINES);
             (0..most).map_while(|_| self.take_empty(rack)).for_each(|index| self.magazines.give(index));
         }
     }

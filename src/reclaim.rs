@@ -26,8 +26,7 @@ use core::ptr::NonNull;
 /// Spills the magazines that the depot has, one at a time, so that others always find the rest.
 pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
     for class in SizeClass::all() {
-        let (magazines, _) = arsenal.depot.counts(class);
-        for full in (0..magazines).map_while(|_| arsenal.depot.take(class, Home::COMMON)) {
+        for full in arsenal.depot.drained(class) {
             // SAFETY: taken from the depot, so ours, and discarded empty.
             arsenal.depot.discard(unsafe { arsenal.spill(backend, full) }, Home::COMMON);
         }

@@ -282,6 +282,22 @@ fn reclaim_runs_beside_shared_slots_and_itself() {
 
 // ---- figures -------------------------------------------------------------------------------------------------------
 
+/// A thread that goes to sleep after each block leaves a magazine behind each time, more than a magazine can count.
+#[test]
+fn reclaim_finds_more_magazines_than_a_shelf_can_count() {
+    const BLOCKS: usize = scaled(70_000, 70_000, 100);
+    let (heap, _) = threaded(from_system());
+    let blocks: Vec<_> = (0..BLOCKS).map(|n| Block::new(&heap, layout(16, 8), n as u64).unwrap()).collect();
+    for block in blocks {
+        block.free(&heap);
+        heap.flush_thread();
+    }
+    let _ = heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.in_use, stats.cached), (0, 0));
+    assert_eq!(stats.classes.iter().map(|class| class.slabs).sum::<usize>(), 0);
+}
+
 fn assert_consistent(stats: &Stats, account: &Account) {
     assert_eq!(stats.from_backend, account.outstanding());
     assert!(stats.metadata_in_use <= stats.metadata, "{stats:?}");
