@@ -339,18 +339,17 @@ impl<B: Backend> Bandolier<B> {
     fn dealloc_slow(&self, class: SizeClass, chunk: Round) {
         // A chunk that is freed came from the heap, so the heap is there.
         let Some(heap) = self.made() else { return };
-        self.cached(
+        let home = self.cached(
             heap,
             #[cfg(all(feature = "std", not(all(test, loom))))]
             |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk),
             |slots| slots.dealloc(&heap.arsenal, &*self.backend, class, chunk),
         );
-        self.ebb(heap);
+        self.ebb(heap, home);
     }
 
-    /// Gives back what the heap holds too much of, if it is time to look.
-    fn ebb(&self, heap: &Heap) {
-        let home = Self::home();
+    /// Gives back what the heap holds too much of, if what was freed with that home says that it is time to look.
+    fn ebb(&self, heap: &Heap, home: Home) {
         if heap.arsenal.surplus.is_due(home) {
             reclaim::ebb(&heap.arsenal, &*self.backend, home);
         }
@@ -430,8 +429,9 @@ impl<B: Backend> Bandolier<B> {
     unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
         let Some(heap) = self.made() else { return };
         if Self::kind(layout) == Kind::Run {
-            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), Self::home());
-            return self.ebb(heap);
+            let home = Self::home();
+            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
+            return self.ebb(heap, home);
         }
         if let Some(layout) = Self::large(layout) {
             // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.

@@ -4,7 +4,7 @@ mod common;
 
 use bandolier::{Backend, Bandolier, Os};
 use common::{Account, Block, Metered, layout};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 const MIB: usize = 1 << 20;
 const BURST: usize = 64 * MIB;
@@ -49,6 +49,27 @@ fn a_burst_goes_back_by_itself_from_a_thread_with_a_cache() {
     free(&heap, blocks);
     let left = heap.stats().from_backend;
     assert!(left < full / 2, "{} of {} MiB are left", left / MIB, full / MIB);
+}
+
+/// What is freed through shared slots counts wherever the thread's stack lies.
+#[test]
+fn a_burst_of_chunks_goes_back_by_itself_from_any_thread() {
+    const THREADS: usize = 6;
+    let together = Barrier::new(THREADS);
+    let breathe = || {
+        together.wait();
+        let (heap, account) = heap(Metered::new(Os));
+        let blocks: Vec<_> = (0..BURST / 2000).map(|n| Block::new(&heap, layout(1000, 8), n as u64).unwrap()).collect();
+        let full = account.outstanding();
+        free(&heap, blocks);
+        together.wait();
+        account.outstanding() < full / 2
+    };
+    let given = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(breathe)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(given, [true; THREADS]);
 }
 
 /// One block in sixteen stays, in nearly every slab: what lies between goes back page by page, each a few times at most.

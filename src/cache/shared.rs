@@ -84,26 +84,27 @@ impl Slots {
     }
 
     /// Works on the first pair of `class` that is not taken; `None` when all are.
-    fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair, Home) -> R) -> Option<R> {
-        let home = Home::of_stack();
+    fn with<R>(&self, class: SizeClass, home: Home, work: impl FnOnce(&mut Pair) -> R) -> Option<R> {
         let (slot, mut pair) = home.turns(SHARDS).find_map(|shard| {
             let slot = &self.shards[shard][class];
             slot.claim().map(|pair| (slot, pair))
         })?;
-        let result = work(&mut pair, home);
+        let result = work(&mut pair);
         slot.yield_up(pair);
         Some(result)
     }
 
     /// Takes a chunk; `None` when there is no memory left.
     pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
-        let work = |pair: &mut Pair, home| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, home));
-        self.with(class, work).unwrap_or_else(|| arsenal.take_one(backend, class))
+        let home = Home::of_stack();
+        let work = |pair: &mut Pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, home));
+        self.with(class, home, work).unwrap_or_else(|| arsenal.take_one(backend, class))
     }
 
-    /// Gives a chunk.
-    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
-        let given = self.with(class, |pair, home| {
+    /// Gives a chunk; the home that what was freed is noted for.
+    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
+        let home = Home::of_stack();
+        let given = self.with(class, home, |pair| {
             if !pair.push(round) {
                 pair.dealloc(arsenal, backend, class, round, home);
             }
@@ -111,6 +112,7 @@ impl Slots {
         if given.is_none() {
             arsenal.give(backend, &mut [round]);
         }
+        home
     }
 
     /// Hands all magazines in at the depot, but those whose slots are taken.

@@ -133,13 +133,15 @@ impl ThreadCache {
         self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, self.home.get())))
     }
 
-    /// Gives a chunk after `push` had no room and `enter` said yes.
-    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
+    /// Gives a chunk after `push` had no room and `enter` said yes; the home that what was freed is noted for.
+    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
+        let home = self.home.get();
         self.with(class, |pair| {
             if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, self.home.get());
+                pair.dealloc(arsenal, backend, class, round, home);
             }
         });
+        home
     }
 
     /// Hands all magazines in at the depot.
