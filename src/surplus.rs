@@ -60,7 +60,9 @@ pub(crate) struct Surplus {
     /// Bytes freed since the last look of who has that home.
     freed: [CachePadded<Counter>; CORNERS],
     /// Bytes of pages drawn that were not there before.
-    fresh: Counter,
+    fresh: Atomic<usize>,
+    /// That at the last closer look.
+    looked: Atomic<usize>,
     /// The least that was free since the last pass.
     least: Atomic<usize>,
     /// Parts of a pass are made, and more are to come.
@@ -79,7 +81,8 @@ impl Surplus {
         pub(crate) fn new() -> Self {
             Self {
                 freed: array![CachePadded::new(Counter::new()); CORNERS],
-                fresh: Counter::new(),
+                fresh: Atomic::new(0),
+                looked: Atomic::new(0),
                 least: Atomic::new(0),
                 begun: Atomic::new(false),
                 returned: Atomic::new(0),
@@ -107,7 +110,12 @@ impl Surplus {
         if UNTOLD || bytes == 0 {
             return;
         }
-        self.fresh.add(bytes);
+        self.fresh.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of pages drawn since there were `before`.
+    fn drawn_since(&self, before: &Atomic<usize>) -> usize {
+        self.fresh.load(Ordering::Relaxed).wrapping_sub(before.load(Ordering::Relaxed))
     }
 
     /// Whether it is time for a look.
@@ -115,15 +123,19 @@ impl Surplus {
         !UNTOLD && self.freed(home).get() >= LOOK
     }
 
-    /// Begins a look, and says whether it is worth a closer one at a heap of which `free` bytes at most are free.
+    /// Begins a look, and says whether it is worth a closer one at a heap of which `free` bytes at most are free: if that is
+    /// much more than was free at least, or if so much was drawn meanwhile that less may have been.
     pub(crate) fn glance(&self, free: usize, home: Home) -> bool {
         self.freed(home).reset();
-        // Relaxed both: policy, as everything here.
-        self.begun.load(Ordering::Relaxed) || free.saturating_sub(self.least.load(Ordering::Relaxed)) >= KEEP
+        // Relaxed all: policy, as everything here.
+        let least = self.least.load(Ordering::Relaxed).min(free);
+        self.least.store(least, Ordering::Relaxed);
+        self.begun.load(Ordering::Relaxed) || free - least >= KEEP || self.drawn_since(&self.looked) >= KEEP
     }
 
     /// Looks at what a heap holds; whether the caller shall make a part of a pass, and end it.
     pub(crate) fn begin(&self, heap: Holds, now: Duration) -> bool {
+        self.looked.store(self.fresh.load(Ordering::Relaxed), Ordering::Relaxed);
         let least = self.least.load(Ordering::Relaxed).min(heap.free());
         self.least.store(least, Ordering::Relaxed);
         let gain = heap.free() - least;
@@ -143,8 +155,10 @@ impl Surplus {
 
     /// Judges the last pass, once.
     fn judge(&self, now: Duration) {
-        let drawn = self.fresh.get().wrapping_sub(self.ended_fresh.load(Ordering::Relaxed));
+        let drawn = self.drawn_since(&self.ended_fresh);
         let ago = (now.as_millis() as usize).wrapping_sub(self.ended.load(Ordering::Relaxed));
+        // Another party's pass may have begun after this look, and be over.
+        let ago = if ago > usize::MAX / 2 { 0 } else { ago };
         let memory = MEMORY.as_millis() as usize;
         let regrets = self.regrets.load(Ordering::Relaxed);
         let returned = self.returned.load(Ordering::Relaxed);
@@ -166,7 +180,7 @@ impl Surplus {
         self.returned.fetch_add(gone.total(), Ordering::Relaxed);
         self.begun.store(!complete, Ordering::Relaxed);
         self.ended.store(now.as_millis() as usize, Ordering::Relaxed);
-        self.ended_fresh.store(self.fresh.get(), Ordering::Relaxed);
+        self.ended_fresh.store(self.fresh.load(Ordering::Relaxed), Ordering::Relaxed);
         if complete {
             self.least.store(before.free().saturating_sub(gone.released), Ordering::Relaxed);
         }
@@ -248,6 +262,36 @@ mod tests {
         // Meanwhile another thread has freed the other half.
         surplus.end(heap(1000, 490), gone(510, 0), true, SECOND);
         assert!(surplus.begin(heap(490, 0), SECOND));
+    }
+
+    /// Nearly all was free after the last pass, without its pages, and could not be released.
+    #[test]
+    fn what_is_used_again_between_survivors_is_looked_at() {
+        let surplus = Surplus::new();
+        assert!(!surplus.begin(heap(1000, 1000), SECOND));
+        assert!(surplus.begin(heap(1000, 4), SECOND));
+        surplus.end(heap(1000, 4), gone(0, 990), true, SECOND);
+        surplus.draw(990 * MIB);
+        assert!(surplus.glance(1000 * MIB, Home::COMMON));
+        assert!(!surplus.begin(heap(1000, 994), 3 * MEMORY));
+        assert!(surplus.glance(1000 * MIB, Home::COMMON));
+        assert!(surplus.begin(heap(1000, 4), 3 * MEMORY));
+    }
+
+    #[test]
+    fn a_glance_sees_that_less_is_free() {
+        let surplus = Surplus::new();
+        surplus.end(heap(1000, 4), gone(0, 990), true, SECOND);
+        assert!(!surplus.glance(0, Home::COMMON));
+        assert!(surplus.glance(996 * MIB, Home::COMMON));
+    }
+
+    #[test]
+    fn a_look_that_began_before_the_last_pass_ended_forgets_nothing() {
+        let surplus = Surplus::new();
+        (0..100).for_each(|breath| _ = breathe(&surplus, Duration::from_millis(10 * breath)));
+        assert!(!breathe(&surplus, SECOND / 100));
+        assert!(!breathe(&surplus, SECOND));
     }
 
     #[test]
