@@ -312,6 +312,7 @@ impl Arsenal {
         old: usize,
         new: usize,
         align: usize,
+        home: Home,
     ) -> bool {
         let run = self.locate(backend, block, old, align);
         let units = Self::units::<B>(new);
@@ -327,6 +328,7 @@ impl Arsenal {
             let start = unsafe { run.start.add(units as usize * B::UNIT) };
             let tail = Run { start, first: run.first + units, units: run.units - units, ..run };
             self.run_bytes.sub(tail.units as usize * B::UNIT);
+            self.surplus.note(tail.units as usize * B::UNIT, home);
             self.free_units(tail);
         }
         true

@@ -447,8 +447,9 @@ impl<B: Backend> Bandolier<B> {
         let heap = self.made()?;
         match (Self::kind(old), Self::kind(new)) {
             (Kind::Run, Kind::Run) => {
-                let (bytes, align) = (new.size().max(1), old.align());
-                let fits = heap.arsenal.resize_run(&*self.backend, block, old.size().max(1), bytes, align);
+                let (from, to, home) = (old.size().max(1), new.size().max(1), Self::home());
+                let fits = heap.arsenal.resize_run(&*self.backend, block, from, to, old.align(), home);
+                self.ebb(heap, home);
                 fits.then_some(block)
             }
             (Kind::Large, Kind::Large) => {

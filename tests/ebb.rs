@@ -72,6 +72,18 @@ fn a_burst_of_chunks_goes_back_by_itself_from_any_thread() {
     assert_eq!(given, [true; THREADS]);
 }
 
+#[test]
+fn what_blocks_shrink_by_goes_back_by_itself() {
+    let (heap, account) = heap(Metered::new(Os));
+    let (large, small) = (layout(MIB, 8), layout(70_000, 8));
+    let grow = |n: usize| Block::new(&heap, large, n as u64).unwrap();
+    let blocks: Vec<_> = (0..BURST / MIB).map(grow).collect();
+    let blocks: Vec<_> = blocks.into_iter().map(|block| block.resize(&heap, small.size()).unwrap()).collect();
+    let purged = account.purged();
+    assert!(purged > BURST / 2, "{} of {} MiB were purged", purged / MIB, BURST / MIB);
+    free(&heap, blocks);
+}
+
 /// One block in sixteen stays, in nearly every slab: what lies between goes back page by page, each a few times at most.
 #[test]
 fn what_lies_between_survivors_goes_back_by_itself() {
