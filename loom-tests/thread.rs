@@ -71,11 +71,11 @@ fn exit_against_reclaim() {
 /// A thread that leaves is done with the heap, also with tidying up, before it is counted off.
 #[test]
 fn a_thread_is_counted_while_it_tidies_up() {
-    explore(|side| {
+    explore(|_| {
         let mut world = World::new();
         let tidy = |arsenal: &Arsenal, _| assert_ne!(arsenal.threads(), 0);
         Arc::get_mut(&mut world).expect("nobody else has it").arsenal.tidy = Some(tidy);
-        side.race(&world, |world| world.live(1), |world| world.live(1));
+        world.live(1);
         assert_eq!(world.arsenal.threads(), 0);
     });
 }
