@@ -400,15 +400,18 @@ impl<B: Backend> Bandolier<B> {
     }
 
     fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
-        let zeroed = purpose == Use::Zeroed;
         if Self::kind(layout) == Kind::Large {
             let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
-            return if zeroed { supply.acquire_zeroed(LARGE, layout) } else { supply.acquire(LARGE, layout) };
+            return match purpose {
+                Use::Any => supply.acquire(LARGE, layout),
+                Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
+                Use::Growing => supply.acquire_dense(LARGE, layout),
+            };
         }
         let bytes = layout.size().max(1);
         let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
         let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, Self::home())?;
-        if zeroed && !(B::ZEROED && contents == Contents::Untouched) {
+        if purpose == Use::Zeroed && !(B::ZEROED && contents == Contents::Untouched) {
             // SAFETY: the run is ours and has at least the size of the layout.
             unsafe { block.write_bytes(0, layout.size()) };
         }
