@@ -250,6 +250,54 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
+    #[inline(always)]
+    fn alloc_zeroed_chunk(&self, class: SizeClass, layout: Layout) -> *mut u8 {
+        let chunk = self.alloc_chunk(class, layout);
+        if !chunk.is_null() {
+            // SAFETY: the chunk is ours and has at least the size of the layout.
+            unsafe { chunk.write_bytes(0, layout.size()) };
+        }
+        chunk
+    }
+
+    /// Moves a block to a chunk of another class: what most growing vectors and strings do.
+    ///
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`], with the classes of both layouts.
+    #[inline(never)]
+    unsafe fn move_chunk(&self, block: *mut u8, from: (SizeClass, Layout), to: (SizeClass, Layout)) -> *mut u8 {
+        let moved = self.alloc_chunk(to.0, to.1);
+        if !moved.is_null() {
+            // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
+            unsafe { ptr::copy_nonoverlapping(block, moved, from.1.size().min(to.1.size())) };
+            // SAFETY: a block that was allocated is not null.
+            let chunk = unsafe { NonNull::new_unchecked(block) };
+            self.dealloc_chunk(chunk, from.0, from.1);
+        }
+        moved
+    }
+
+    /// For layouts that are not the usual ones: larger chunks, larger alignments, runs and large blocks.
+    #[inline(never)]
+    fn alloc_other(&self, layout: Layout, purpose: Use) -> *mut u8 {
+        match Self::kind(layout) {
+            Kind::Chunk(class) if purpose == Use::Zeroed => self.alloc_zeroed_chunk(class, layout),
+            Kind::Chunk(class) => self.alloc_chunk(class, layout),
+            Kind::Run | Kind::Large => self.alloc_block(layout, purpose),
+        }
+    }
+
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    unsafe fn dealloc_other(&self, block: NonNull<u8>, layout: Layout) {
+        match Self::kind(layout) {
+            Kind::Chunk(class) => self.dealloc_chunk(block, class, layout),
+            // SAFETY: the caller's promise.
+            Kind::Run | Kind::Large => unsafe { self.dealloc_block(block, layout) },
+        }
+    }
+
     // ---- the slow paths ----------------------------------------------------------------------------------------------
 
     /// The heap, if it is there already.
@@ -399,15 +447,18 @@ impl<B: Backend> Bandolier<B> {
     }
 
     fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
-        let zeroed = purpose == Use::Zeroed;
         if Self::kind(layout) == Kind::Large {
             let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
-            return if zeroed { supply.acquire_zeroed(LARGE, layout) } else { supply.acquire(LARGE, layout) };
+            return match purpose {
+                Use::Any => supply.acquire(LARGE, layout),
+                Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
+                Use::Growing => supply.acquire_dense(LARGE, layout),
+            };
         }
         let bytes = layout.size().max(1);
         let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
         let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, Self::home())?;
-        if zeroed && !(B::ZEROED && contents == Contents::Untouched) {
+        if purpose == Use::Zeroed && !(B::ZEROED && contents == Contents::Untouched) {
             // SAFETY: the run is ours and has at least the size of the layout.
             unsafe { block.write_bytes(0, layout.size()) };
         }
@@ -439,7 +490,7 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Gives a block that is no chunk its new size without copying, if that can be done.
+    /// Gives a block its new size without copying, if that can be done.
     ///
     /// # Safety
     /// As [`GlobalAlloc::realloc`].
@@ -452,6 +503,7 @@ impl<B: Backend> Bandolier<B> {
                 self.ebb(heap, home);
                 fits.then_some(block)
             }
+            (Kind::Chunk(old), Kind::Chunk(class)) => (old == class).then_some(block),
             (Kind::Large, Kind::Large) => {
                 let (old, new) = (Self::large(old)?, Self::large(new)?);
                 // SAFETY: acquired with this layout; the caller goes on with the answer only.
@@ -472,10 +524,7 @@ impl<B: Backend> Bandolier<B> {
                 return resized.as_ptr();
             }
         }
-        let moved = match Self::kind(new) {
-            Kind::Chunk(class) => self.alloc_chunk(class, new),
-            Kind::Run | Kind::Large => self.alloc_block(new, Use::Growing),
-        };
+        let moved = self.alloc_other(new, Use::Growing);
         if !moved.is_null() {
             // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
             unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };
@@ -571,9 +620,9 @@ impl<B: Backend> fmt::Debug for Bandolier<B> {
 unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match Self::kind(layout) {
-            Kind::Chunk(class) => self.alloc_chunk(class, layout),
-            Kind::Run | Kind::Large => self.alloc_block(layout, Use::Any),
+        match SizeClass::usual(layout, Self::CHUNK_LIMIT) {
+            Some(class) => self.alloc_chunk(class, layout),
+            None => self.alloc_other(layout, Use::Any),
         }
     }
 
@@ -581,32 +630,30 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         // SAFETY: a block that was allocated is not null.
         let block = unsafe { NonNull::new_unchecked(ptr) };
-        match Self::kind(layout) {
-            Kind::Chunk(class) => self.dealloc_chunk(block, class, layout),
+        match SizeClass::usual(layout, Self::CHUNK_LIMIT) {
+            Some(class) => self.dealloc_chunk(block, class, layout),
             // SAFETY: the caller's promise.
-            Kind::Run | Kind::Large => unsafe { self.dealloc_block(block, layout) },
+            None => unsafe { self.dealloc_other(block, layout) },
         }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let Kind::Chunk(class) = Self::kind(layout) else {
-            return self.alloc_block(layout, Use::Zeroed);
-        };
-        let chunk = self.alloc_chunk(class, layout);
-        if !chunk.is_null() {
-            // SAFETY: the chunk is ours and has at least the size of the layout.
-            unsafe { chunk.write_bytes(0, layout.size()) };
+        match SizeClass::usual(layout, Self::CHUNK_LIMIT) {
+            Some(class) => self.alloc_zeroed_chunk(class, layout),
+            None => self.alloc_other(layout, Use::Zeroed),
         }
-        chunk
     }
 
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the new size fits the alignment, by the caller's promise.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        match (Self::kind(layout), Self::kind(new)) {
-            (Kind::Chunk(old), Kind::Chunk(class)) if old == class => ptr,
+        let class = |layout| SizeClass::usual(layout, Self::CHUNK_LIMIT);
+        match (class(layout), class(new)) {
+            (Some(from), Some(to)) if from == to => ptr,
+            // SAFETY: the caller's promise.
+            (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, (from, layout), (to, new)) },
             // SAFETY: the caller's promise.
             _ => unsafe { self.realloc_slow(ptr, layout, new) },
         }

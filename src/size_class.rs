@@ -88,6 +88,19 @@ impl SizeClass {
         }
     }
 
+    /// As [`within`](Self::within) of layouts that are looked up and ask for no more than the usual alignment; `None` of all
+    /// others. It is the part of it that belongs into every call of the allocator.
+    #[inline(always)]
+    pub(crate) const fn usual(layout: Layout, limit: usize) -> Option<Self> {
+        let most = if limit < TABLED { limit } else { TABLED };
+        // Chunks of every class are aligned to a step, so such an alignment needs no rounding.
+        if layout.align() <= STEP && layout.size() <= most {
+            Some(Self(TABLE[layout.size().div_ceil(STEP)]))
+        } else {
+            None
+        }
+    }
+
     /// Bytes of one chunk of this class.
     #[must_use]
     #[inline]
@@ -166,6 +179,20 @@ mod tests {
                 };
                 assert!(class.bytes() >= size);
                 assert_eq!(class.bytes() % align, 0, "size {size} align {align}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_layouts_are_looked_up_alike() {
+        for align in (0..16).map(|log| 1 << log) {
+            for (size, limit) in
+                (1..=SizeClass::MAX_BYTES).flat_map(|size| [(size, 2048), (size, SizeClass::MAX_BYTES)])
+            {
+                let (usual, within) =
+                    (SizeClass::usual(layout(size, align), limit), SizeClass::within(layout(size, align), limit));
+                assert!(usual.is_none() || usual == within, "size {size} align {align} limit {limit}");
+                assert_eq!(usual.is_some(), align <= 16 && size <= limit.min(TABLED), "size {size} align {align}");
             }
         }
     }

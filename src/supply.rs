@@ -66,6 +66,14 @@ impl<B: Backend> Supply<'_, B> {
         self.booked(account, self.backend.acquire_zeroed(layout), layout)
     }
 
+    /// A block for `layout` that takes over from a smaller one: it will be filled from its start on.
+    pub(crate) fn acquire_dense(&self, account: Account, layout: Layout) -> Option<NonNull<u8>> {
+        let block = self.acquire(account, layout)?;
+        // SAFETY: acquired just now with this layout.
+        unsafe { self.backend.expect_dense(block, layout) };
+        Some(block)
+    }
+
     /// # Safety
     /// As [`Backend::release`], with the account that the block was booked on.
     pub(crate) unsafe fn release(&self, account: Account, block: NonNull<u8>, layout: Layout) {
@@ -87,6 +95,10 @@ impl<B: Backend> Supply<'_, B> {
         let moved = unsafe { self.backend.remap(block, layout, new.size()) };
         let moved = self.booked(account, moved, new)?;
         account(self.drawn).sub(layout.size());
+        if new.size() > layout.size() {
+            // SAFETY: the block has this layout now.
+            unsafe { self.backend.expect_dense(moved, new) };
+        }
         Some(moved)
     }
 }

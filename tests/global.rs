@@ -266,6 +266,24 @@ fn a_large_block_is_moved_without_a_copy() {
     }
 }
 
+/// Large pages pay under what is filled from end to end, and bloat what is not: only a block that has grown is thought dense.
+#[test]
+fn blocks_that_have_grown_are_expected_to_be_dense() {
+    let (backend, account) = common::Metered::new(Os);
+    let heap = Bandolier::with_backend(backend).without_thread_caches();
+    let large = layout(64 << 20, 8);
+    Block::new(&heap, large, 1).unwrap().free(&heap);
+    Block::zeroed(&heap, large, 2).unwrap().free(&heap);
+    assert_eq!(account.dense(), 0);
+    let block = Block::new(&heap, layout(3 << 20, 8), 3).unwrap().resize(&heap, 6 << 20).unwrap();
+    assert_eq!(account.dense(), 1, "a run that became a block of its own");
+    let block = block.resize(&heap, 12 << 20).unwrap();
+    assert_eq!(account.dense(), 2, "a block that was moved, or made longer");
+    let block = block.resize(&heap, 5 << 20).unwrap();
+    assert_eq!(account.dense(), 2, "a block that shrank");
+    block.free(&heap);
+}
+
 // ---- impossible requests -------------------------------------------------------------------------------------------
 
 #[test]

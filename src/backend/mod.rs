@@ -141,6 +141,16 @@ pub unsafe trait Backend: Sync + 'static {
         false
     }
 
+    /// Hears that a block will be written from its start on without gaps, so that large pages under it would be filled. By
+    /// default nothing follows.
+    ///
+    /// # Safety
+    ///
+    /// The block came from this back-end with this `layout`, and has not been released.
+    unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
+        let _ = (block, layout);
+    }
+
     /// The time since some start, for a heap that gives memory back without being asked, which it does now and then and
     /// not too often. `None`: it does so never.
     fn uptime(&self) -> Option<Duration> {

@@ -62,6 +62,13 @@ unsafe impl Backend for Os {
         bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
     }
 
+    unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
+        if let Some(bytes) = whole_pages(layout.size()).filter(|&bytes| bytes >= HUGE_PAGE) {
+            // SAFETY: `acquire` or `remap` mapped these pages for this layout, by this method's contract.
+            unsafe { imp::prefer_huge_pages(block, bytes) };
+        }
+    }
+
     fn uptime(&self) -> Option<Duration> {
         imp::uptime()
     }
@@ -173,6 +180,18 @@ mod imp {
             let mapped = unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
             mapped != libc::MAP_FAILED
         }
+    }
+
+    /// # Safety
+    /// The pages are mapped, and ours.
+    pub(super) unsafe fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // SAFETY: the caller's promise; contents do not change. Where the kernel has no huge pages, nothing happens.
+        unsafe {
+            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
     }
 
     /// # Safety
@@ -347,6 +366,10 @@ mod imp {
         }
         gone
     }
+
+    /// # Safety
+    /// None: Windows has large pages for privileged programs only.
+    pub(super) unsafe fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
 
     /// # Safety
     /// None: Windows does not move pages.

@@ -264,6 +264,7 @@ pub(crate) struct Account {
     outstanding: AtomicUsize,
     peak: AtomicUsize,
     purged: AtomicUsize,
+    dense: AtomicUsize,
     /// Whether the back-end's clock is hidden.
     timeless: bool,
     /// Every block by its address, to check that it comes back as it was handed out; only where that is asked.
@@ -291,6 +292,11 @@ impl Account {
 
     pub(crate) fn peak(&self) -> usize {
         self.peak.load(Relaxed)
+    }
+
+    /// Blocks that were said to be dense.
+    pub(crate) fn dense(&self) -> usize {
+        self.dense.load(Relaxed)
     }
 
     /// Bytes, each as often as it was purged.
@@ -409,6 +415,12 @@ unsafe impl<B: Backend> Backend for Metered<B> {
         let purged = unsafe { self.inner.purge(start, bytes) };
         self.account.purged.fetch_add(if purged { bytes } else { 0 }, Relaxed);
         purged
+    }
+
+    unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
+        self.account.dense.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.expect_dense(block, layout) }
     }
 
     fn uptime(&self) -> Option<Duration> {
