@@ -68,7 +68,7 @@ pub(crate) struct Magazine {
 const _: () = assert!(size_of::<Magazine>() == BLOCK && align_of::<Magazine>() == BLOCK);
 const _: () = assert!(core::mem::offset_of!(Magazine, words) == size_of::<Header>());
 
-// SAFETY: the link is atomic; everything else is touched by the one owner only, who got the
+// SAFETY: the link and what lies on the stack are atomic; everything else is touched by the one owner only, who got the
 // magazine through a stack that orders it after the last owner.
 unsafe impl Sync for Magazine {}
 

@@ -14,7 +14,7 @@
 //! # Invariants
 //! - Blocks are never given back while the pool lives, and a link is only ever accessed atomically once it is made: an
 //!   index once handed out can be looked up for ever, so a stale reader reads a stale link, or zero where the page was
-//!   purged, and never freed memory.
+//!   purged, and never freed memory. So it is with what else is atomic in a record.
 //! - A record is made, or made anew, by whoever takes its index from `fresh`, before anybody else knows the index.
 
 use crate::backend::Backend;
@@ -34,7 +34,7 @@ pub(crate) trait Record: Sync {
     /// Makes a record anew that has come back, and whose bytes are zero or what they were; all but its link.
     ///
     /// # Safety
-    /// The record was made at some time, is the caller's, and nobody refers to more of it than its link.
+    /// The record was made at some time, is the caller's, and nobody reads more of it than its link and other atomics.
     unsafe fn renew(record: NonNull<Self>, index: Index);
 
     /// The link by which stacks chain it.

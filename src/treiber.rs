@@ -5,9 +5,9 @@
 //!          ┌────────────┬─────────┐     ┌───┐ next ┌───┐ next
 //!          │ index: u32 │ tag: u32│────▶│ 7 │─────▶│ 2 │─────▶ 0
 //!          └────────────┴─────────┘     └───┘      └───┘
-//!   push(i)    Owned  ─▶ Linked   next(i) = head.index;  head = (i, tag+1)        Release
+//!   push(i)    Owned  ─▶ Linked   next(i) = head.index;  head = (i, tag+1)        Acquire, Release
 //!   pop()      Linked ─▶ Owned    n = next(head.index);  head = (n, tag+1)        Acquire
-//!   pop_all()  Linked ─▶ Owned    the whole chain;       head = (0, tag+1)        Acquire
+//!   top()      looks only         head.index, whose record may be somebody's      Acquire
 //! ```
 //!
 //! # Invariants
@@ -78,8 +78,8 @@ impl Stack {
     pub(crate) fn push(&self, links: &impl Links, index: Index) -> Collisions {
         let backoff = Backoff::new();
         let mut collisions = Collisions::default();
-        // Acquire, here and on failure: what `pile` reads of the record below was written before the Release of the `push`
-        // that made this head.
+        // Acquire, here and on failure: the record below, and what `pile` reads of it, were written before the Release of
+        // the `push` that made this head. If it has been taken off since, what is read is stale, and the exchange fails.
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             // Relaxed: published by the exchange below. Atomic, because a stale `pop` may read it at any time.

@@ -35,7 +35,8 @@ pub type Native = Os;
 /// [`UNIT`](Self::UNIT), from which it cuts everything small; single *large* blocks with the caller's own layout; and
 /// *metadata*, a few KiB at a time at first and then in doubling blocks.
 ///
-/// A heap calls its back-end on slow paths only, from any thread, several at a time.
+/// A heap calls its back-end on slow paths only, from any thread, several at a time. One of no size it may also call when a
+/// thread exits that still had magazines of a heap which was dropped.
 ///
 /// # Safety
 ///
@@ -130,7 +131,8 @@ pub unsafe trait Backend: Sync + 'static {
 
     /// Gives the physical memory under a range back, keeping its addresses.
     ///
-    /// Returns whether it did; the range then reads as zero. Otherwise its contents are unspecified.
+    /// Returns whether it did; the range then reads as zero. Otherwise its contents are unspecified. It must stay readable
+    /// meanwhile: a heap may look at records there that are no longer in use, and makes nothing of what it reads.
     ///
     /// # Safety
     ///
