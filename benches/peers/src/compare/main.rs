@@ -68,7 +68,6 @@ fn done(result: Result<(), Box<dyn Error>>) -> ExitCode {
 }
 
 fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
-    let reasons = Reasons::from(&fs::read_to_string(peer::root().join(REASONS)).unwrap_or_default());
     let plans = Plan::all(options);
     let profiles = plan::profiles(options, &plans);
     let built = peer::build(options, &profiles);
@@ -77,6 +76,8 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
         plans.iter().map(|plan| Sheet::new(plan.clone(), built[of(&plan.profile)].clone())).collect();
     let load = machine::load();
     let start_up = rounds::run(options, &built[0], &mut sheets);
+    // Read last: they may be written while the runs go on.
+    let reasons = Reasons::from(&fs::read_to_string(peer::root().join(REASONS)).unwrap_or_default());
     let plots = if options.out.is_some() { plots::all(&sheets)? } else { Vec::new() };
     let report = Report {
         options,
