@@ -126,7 +126,7 @@ fn shifts<W: Workload>(workload: &W, threads: usize, each: u64) -> (Vec<Shift>, 
 fn shift<W: Workload>(workload: &W, barrier: &Barrier, thread: usize, each: u64) -> Shift {
     let mut hand = workload.hand(thread);
     if W::START == Start::Together {
-        workload.run(&mut hand, (each / 8).next_multiple_of(W::UNIT));
+        workload.run(&mut hand, (each / W::WARM_UP).next_multiple_of(W::UNIT));
         barrier.wait();
     }
     Shift::of(W::PAYER, || workload.run(&mut hand, each))

@@ -28,8 +28,9 @@ fn written(size: usize) -> Vec<u8> {
 }
 
 impl<const ALIVE: usize> Workload for Large<ALIVE> {
-    /// Enough for a warm-up in which every page of the heap is met.
     const UNIT: u64 = 200;
+    /// As long as the run: until every page has been met, page faults are all that is seen.
+    const WARM_UP: u64 = 1;
 
     type Hand = Hand<ALIVE>;
 

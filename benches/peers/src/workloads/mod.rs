@@ -59,6 +59,9 @@ pub trait Workload: Sync {
     /// where a pair takes long, a unit is a few of them.
     const UNIT: u64 = 4_000;
 
+    /// A run is warmed up with this part of its pairs.
+    const WARM_UP: u64 = 8;
+
     /// Who pays for it.
     const PAYER: Payer = Payer::Crew;
 
