@@ -10,6 +10,7 @@ use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, ShapeSty
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Point = (i32, i32);
 
+pub(super) const FAINT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 pub(super) const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
 /// Of one character of small text, about.
 pub(super) const LETTER: i32 = 7;

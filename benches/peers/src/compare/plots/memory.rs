@@ -1,18 +1,17 @@
 //! Resident memory over a run: a chart for each scenario on so many threads.
 
-use super::canvas::{Area, GREY, drawn, legend, small, top};
+use super::canvas::{Area, FAINT, GREY, drawn, legend, small, top};
 use super::palette::{colour, stroke};
 use super::{Plot, Result};
 use crate::row::Row;
 use crate::sheet::Sheet;
 use plotters::prelude::{ChartBuilder, LineSeries};
-use plotters::style::{Color, RGBColor, ShapeStyle};
+use plotters::style::{Color, ShapeStyle};
 
 const WIDTH: i32 = 900;
 const CHART_HEIGHT: i32 = 360;
 /// More would not be seen.
 const SAMPLES: usize = 400;
-const FAINT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 
 /// Of one allocator: seconds and MiB.
 type Line = (&'static str, Vec<(f64, f64)>);

@@ -1,20 +1,19 @@
 //! Pairs per second by threads: a small chart for each workload, in grids.
 
 use super::axis::{label, log_marks, log_range};
-use super::canvas::{Area, GREY, drawn, legend, name, small, top};
+use super::canvas::{Area, FAINT, GREY, drawn, legend, name, small, top};
 use super::palette::{colour, stroke};
 use super::{Plot, Result, part};
 use crate::row::Row;
 use crate::sheet::Sheet;
 use plotters::prelude::{BindKeyPoints, ChartBuilder, Circle, IntoLogRange, LineSeries};
-use plotters::style::{Color, RGBColor, ShapeStyle};
+use plotters::style::{Color, ShapeStyle};
 
 const COLUMNS: usize = 3;
 /// In one file.
 const CHARTS: usize = 12;
 const WIDTH: i32 = 1_080;
 const CHART_HEIGHT: i32 = 230;
-const FAINT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 
 /// Of one allocator: threads, and millions of pairs per second.
 type Line = (&'static str, Vec<(f64, f64)>);
