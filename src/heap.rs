@@ -129,10 +129,13 @@ pub struct Bandolier<B: Backend = Native> {
 
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 impl Bandolier {
-    /// A heap on the operating system's memory.
+    /// The heap of the process, on the operating system's memory. There is one: all values of this type are names of it,
+    /// and none takes it away when it is dropped.
+    ///
+    /// [`with_backend`](Self::with_backend) makes other heaps.
     #[must_use]
     pub const fn new() -> Self {
-        Self::with_backend(crate::backend::Os)
+        Self::with_backend(Native)
     }
 }
 
@@ -146,7 +149,14 @@ impl Default for Bandolier {
 /// A block that has grown is put where it can grow to so many times its size.
 const ROOM: usize = 16;
 
+/// The heap of the process.
+#[cfg(not(all(test, loom)))]
+static SOLE: AtomicPtr<Heap> = AtomicPtr::new(ptr::null_mut());
+
 impl<B: Backend> Bandolier<B> {
+    /// Whether this is the heap of the process.
+    const SOLE: bool = B::SOLE.is_some();
+
     /// The largest chunk that a slab is cut into, in bytes.
     const CHUNK_LIMIT: usize = if B::UNIT / 2 < SizeClass::MAX_BYTES { B::UNIT / 2 } else { SizeClass::MAX_BYTES };
     /// The largest run of units, in bytes: a whole segment.
@@ -197,18 +207,35 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
+    /// Where the heap is to be found.
+    #[inline(always)]
+    fn place(&self) -> &AtomicPtr<Heap> {
+        #[cfg(not(all(test, loom)))]
+        if Self::SOLE {
+            return &SOLE;
+        }
+        &self.heap
+    }
+
     /// By what threads know this heap: equal to their cache's owner only if that is this heap.
     #[inline(always)]
     fn identity(&self) -> *const Arsenal {
         // Relaxed: the address alone is compared, and it is set once. A thread that made it its owner acquired it.
-        self.heap.load(Ordering::Relaxed).cast()
+        self.place().load(Ordering::Relaxed).cast()
+    }
+
+    /// Works on the calling thread's cache for such heaps.
+    #[cfg(all(feature = "std", not(all(test, loom))))]
+    #[inline(always)]
+    fn cache<R>(work: impl FnOnce(&thread::ThreadCache) -> R) -> R {
+        thread::with(Self::SOLE, work)
     }
 
     /// A chunk from the calling thread's loaded magazine.
     #[inline(always)]
     fn pop(&self, class: SizeClass) -> Option<Round> {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        return thread::with(|cache| cache.pop(self.identity(), class));
+        return Self::cache(|cache| (Self::SOLE || cache.works_for(self.identity())).then(|| cache.pop(class)).flatten());
         #[cfg(not(all(feature = "std", not(all(test, loom)))))]
         return {
             let _ = (class, self.identity());
@@ -220,7 +247,7 @@ impl<B: Backend> Bandolier<B> {
     #[inline(always)]
     fn push(&self, class: SizeClass, chunk: Round) -> bool {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        return thread::with(|cache| cache.push(self.identity(), class, chunk));
+        return Self::cache(|cache| (Self::SOLE || cache.works_for(self.identity())) && cache.push(class, chunk));
         #[cfg(not(all(feature = "std", not(all(test, loom)))))]
         return {
             let _ = (class, chunk);
@@ -232,7 +259,7 @@ impl<B: Backend> Bandolier<B> {
     fn alloc_chunk(&self, class: SizeClass, layout: Layout) -> *mut u8 {
         let chunk = match self.pop(class) {
             Some(chunk) => chunk.as_ptr(),
-            None => self.alloc_slow(class),
+            None => Self::alloc_slow(class, self),
         };
         if CHECKED {
             self.check(chunk, class, layout, true);
@@ -246,7 +273,7 @@ impl<B: Backend> Bandolier<B> {
             self.check(chunk.as_ptr(), class, layout, false);
         }
         if !self.push(class, chunk) {
-            self.dealloc_slow(class, chunk);
+            Self::dealloc_slow(chunk, class, self);
         }
     }
 
@@ -279,22 +306,22 @@ impl<B: Backend> Bandolier<B> {
 
     /// For layouts that are not the usual ones: larger chunks, larger alignments, runs and large blocks.
     #[inline(never)]
-    fn alloc_other(&self, layout: Layout, purpose: Use) -> *mut u8 {
+    fn alloc_other(layout: Layout, purpose: Use, this: &Self) -> *mut u8 {
         match Self::kind(layout) {
-            Kind::Chunk(class) if purpose == Use::Zeroed => self.alloc_zeroed_chunk(class, layout),
-            Kind::Chunk(class) => self.alloc_chunk(class, layout),
-            Kind::Run | Kind::Large => self.alloc_block(layout, purpose),
+            Kind::Chunk(class) if purpose == Use::Zeroed => this.alloc_zeroed_chunk(class, layout),
+            Kind::Chunk(class) => this.alloc_chunk(class, layout),
+            Kind::Run | Kind::Large => this.alloc_block(layout, purpose),
         }
     }
 
     /// # Safety
     /// As [`GlobalAlloc::dealloc`].
     #[inline(never)]
-    unsafe fn dealloc_other(&self, block: NonNull<u8>, layout: Layout) {
+    unsafe fn dealloc_other(block: NonNull<u8>, layout: Layout, this: &Self) {
         match Self::kind(layout) {
-            Kind::Chunk(class) => self.dealloc_chunk(block, class, layout),
+            Kind::Chunk(class) => this.dealloc_chunk(block, class, layout),
             // SAFETY: the caller's promise.
-            Kind::Run | Kind::Large => unsafe { self.dealloc_block(block, layout) },
+            Kind::Run | Kind::Large => unsafe { this.dealloc_block(block, layout) },
         }
     }
 
@@ -303,7 +330,7 @@ impl<B: Backend> Bandolier<B> {
     /// The heap, if it is there already.
     fn made(&self) -> Option<&Heap> {
         // Acquire: the heap, made before the Release in `make`.
-        let heap = self.heap.load(Ordering::Acquire);
+        let heap = self.place().load(Ordering::Acquire);
         // SAFETY: null, or a heap that lives as long as this value: only `drop` takes it away.
         let heap = unsafe { heap.as_ref() }?;
         heap.witness.look();
@@ -328,7 +355,7 @@ impl<B: Backend> Bandolier<B> {
         heap.arsenal.drawn.metadata.add(size_of::<Heap>());
         heap.witness.touch();
         // Release: the heap. Acquire on failure: the other thread's heap.
-        match self.heap.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
+        match self.place().compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
             Ok(_) => Some(heap),
             Err(other) => {
                 // SAFETY: acquired above, never published; a `Heap` owns nothing before its first use.
@@ -350,7 +377,7 @@ impl<B: Backend> Bandolier<B> {
     ) -> R {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         if self.caches == Caches::Thread {
-            return thread::with(|cache| {
+            return Self::cache(|cache| {
                 if cache.enter(&heap.arsenal, thread::register) { own(cache) } else { shared(&heap.slots) }
             });
         }
@@ -366,34 +393,36 @@ impl<B: Backend> Bandolier<B> {
         )
     }
 
+    /// With its arguments where the fast path has them: it would otherwise move them on every call, for this one's sake.
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&self, class: SizeClass) -> *mut u8 {
-        let Some(heap) = self.heap() else { return ptr::null_mut() };
-        let mut chunk = self.take(heap, class);
+    fn alloc_slow(class: SizeClass, this: &Self) -> *mut u8 {
+        let Some(heap) = this.heap() else { return ptr::null_mut() };
+        let mut chunk = this.take(heap, class);
         if chunk.is_none() {
-            self.rescue(heap);
-            chunk = self.take(heap, class);
+            this.rescue(heap);
+            chunk = this.take(heap, class);
         }
         if chunk.is_none() {
-            heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
-            chunk = self.take(heap, class);
+            heap.arsenal.release_free(&*this.backend, &Budget::of(usize::MAX));
+            chunk = this.take(heap, class);
         }
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
+    /// The order of the arguments is as above.
     #[cold]
     #[inline(never)]
-    fn dealloc_slow(&self, class: SizeClass, chunk: Round) {
+    fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
         // A chunk that is freed came from the heap, so the heap is there.
-        let Some(heap) = self.made() else { return };
-        let home = self.cached(
+        let Some(heap) = this.made() else { return };
+        let home = this.cached(
             heap,
             #[cfg(all(feature = "std", not(all(test, loom))))]
-            |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk),
-            |slots| slots.dealloc(&heap.arsenal, &*self.backend, class, chunk),
+            |cache| cache.dealloc(&heap.arsenal, &*this.backend, class, chunk),
+            |slots| slots.dealloc(&heap.arsenal, &*this.backend, class, chunk),
         );
-        self.ebb(heap, home);
+        this.ebb(heap, home);
     }
 
     /// Gives back what the heap holds too much of, if what was freed with that home says that it is time to look.
@@ -413,7 +442,7 @@ impl<B: Backend> Bandolier<B> {
     /// Hands the calling thread's magazines and those of the shared slots in at the depot.
     fn hand_in(&self, heap: &Heap) {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        thread::with(|cache| cache.flush(&heap.arsenal));
+        Self::cache(|cache| cache.flush(&heap.arsenal));
         heap.slots.hand_in(&heap.arsenal);
     }
 
@@ -468,7 +497,7 @@ impl<B: Backend> Bandolier<B> {
     /// Where the calling thread looks first.
     fn home() -> Home {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        return thread::with(|cache| cache.home());
+        return Self::cache(|cache| cache.home());
         #[cfg(not(all(feature = "std", not(all(test, loom)))))]
         return Home::COMMON;
     }
@@ -524,7 +553,7 @@ impl<B: Backend> Bandolier<B> {
                 return resized.as_ptr();
             }
         }
-        let moved = self.alloc_other(new, Use::Growing);
+        let moved = Self::alloc_other(new, Use::Growing, self);
         if !moved.is_null() {
             // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
             unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };
@@ -555,7 +584,7 @@ impl<B: Backend> Bandolier<B> {
     pub fn flush_thread(&self) {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         if let Some(heap) = self.made() {
-            thread::with(|cache| cache.flush(&heap.arsenal));
+            Self::cache(|cache| cache.flush(&heap.arsenal));
         }
     }
 
@@ -569,7 +598,7 @@ impl<B: Backend> Bandolier<B> {
             *stats = arsenal.class_stats(class);
             stats.cached += heap.slots.rounds(class);
             #[cfg(all(feature = "std", not(all(test, loom))))]
-            thread::with(|cache| stats.cached += cache.rounds(arsenal, class));
+            Self::cache(|cache| stats.cached += cache.rounds(arsenal, class));
         }
         let mut stats = Stats::of_classes(classes);
         stats.large = arsenal.drawn.large.get();
@@ -584,9 +613,12 @@ impl<B: Backend> Bandolier<B> {
 
 impl<B: Backend> Drop for Bandolier<B> {
     fn drop(&mut self) {
+        if Self::SOLE {
+            return;
+        }
         if let Some(heap) = self.made() {
             #[cfg(all(feature = "std", not(all(test, loom))))]
-            thread::with(|cache| cache.part(&heap.arsenal));
+            Self::cache(|cache| cache.part(&heap.arsenal));
             if heap.arsenal.threads() > 0 {
                 // A thread that has not exited yet will hand its magazines in: they, and the back-end, stay.
                 return;
@@ -622,7 +654,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match SizeClass::usual(layout, Self::CHUNK_LIMIT) {
             Some(class) => self.alloc_chunk(class, layout),
-            None => self.alloc_other(layout, Use::Any),
+            None => Self::alloc_other(layout, Use::Any, self),
         }
     }
 
@@ -633,7 +665,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
         match SizeClass::usual(layout, Self::CHUNK_LIMIT) {
             Some(class) => self.dealloc_chunk(block, class, layout),
             // SAFETY: the caller's promise.
-            None => unsafe { self.dealloc_other(block, layout) },
+            None => unsafe { Self::dealloc_other(block, layout, self) },
         }
     }
 
@@ -641,7 +673,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match SizeClass::usual(layout, Self::CHUNK_LIMIT) {
             Some(class) => self.alloc_zeroed_chunk(class, layout),
-            None => self.alloc_other(layout, Use::Zeroed),
+            None => Self::alloc_other(layout, Use::Zeroed, self),
         }
     }
 

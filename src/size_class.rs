@@ -21,16 +21,17 @@ use core::ops::Index;
 #[repr(transparent)]
 pub struct SizeClass(u8);
 
-/// Requests up to this many bytes are looked up, larger ones computed (513 bytes of table beat both the formula
+/// Requests up to this many bytes are looked up, larger ones computed (512 bytes of table beat both the formula
 /// alone and a finer, larger table; `docs/DESIGN.md` has the figures).
 const TABLED: usize = 8 << 10;
 const STEP: usize = 16;
 
-const TABLE: [u8; TABLED / STEP + 1] = {
-    let mut table = [0; TABLED / STEP + 1];
-    let mut i = 1;
+/// By steps; the first is that of 1 to 16 bytes.
+const TABLE: [u8; TABLED / STEP] = {
+    let mut table = [0; TABLED / STEP];
+    let mut i = 0;
     while i < table.len() {
-        table[i] = computed(i * STEP);
+        table[i] = computed((i + 1) * STEP);
         i += 1;
     }
     table
@@ -45,6 +46,11 @@ const BYTES: [u16; SizeClass::COUNT] = {
     }
     bytes
 };
+
+/// Marks a branch that is seldom taken, and keeps it a branch of its own.
+#[cold]
+#[inline]
+const fn rare() {}
 
 /// The class of a chunk of `size` bytes, `0 < size <= SizeClass::MAX_BYTES`, without a branch.
 const fn computed(size: usize) -> u8 {
@@ -82,7 +88,7 @@ impl SizeClass {
         if size > limit {
             None
         } else if size <= TABLED {
-            Some(Self(TABLE[size.div_ceil(STEP)]))
+            Some(Self(TABLE[size.saturating_sub(1) / STEP]))
         } else {
             Some(Self(computed(size)))
         }
@@ -93,12 +99,17 @@ impl SizeClass {
     #[inline(always)]
     pub(crate) const fn usual(layout: Layout, limit: usize) -> Option<Self> {
         let most = if limit < TABLED { limit } else { TABLED };
-        // Chunks of every class are aligned to a step, so such an alignment needs no rounding.
-        if layout.align() <= STEP && layout.size() <= most {
-            Some(Self(TABLE[layout.size().div_ceil(STEP)]))
-        } else {
-            None
+        // Chunks of every class are aligned to a step, so such an alignment needs no rounding. A size of zero wraps.
+        let last = layout.size().wrapping_sub(1);
+        if layout.align() > STEP {
+            rare();
+            return None;
         }
+        if last >= most {
+            rare();
+            return None;
+        }
+        Some(Self(TABLE[last / STEP]))
     }
 
     /// Bytes of one chunk of this class.

@@ -2,7 +2,8 @@
 //!
 //! | back-end            | memory                       | purge             | remap    | for                          |
 //! |---------------------|------------------------------|-------------------|----------|------------------------------|
-//! | [`Os`]              | pages of the operating system | `madvise`, decommit | `mremap` | every hosted program         |
+//! | [`Native`]          | pages of the operating system | `madvise`, decommit | `mremap` | the heap of a hosted program |
+//! | [`Os`]              | the same                     | the same          | the same | other heaps there            |
 //! | [`FromGlobal`]      | another `GlobalAlloc`        | no                | `realloc` | kernels with an allocator    |
 //! | [`Arena`]           | a static block of `N` bytes  | no                | no       | kernels and embedded targets |
 //! | your own            | whatever you implement       | if you can        | if you can | the rest                   |
@@ -13,6 +14,8 @@ use core::time::Duration;
 
 mod arena;
 mod global_alloc;
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+mod native;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub(crate) mod os;
 
@@ -25,9 +28,12 @@ pub use os::Os;
 mod none;
 #[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
 pub use none::Nothing as Native;
-/// The back-end of a heap whose type names none.
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
-pub type Native = Os;
+pub use native::Native;
+
+/// Says that there is one heap with a back-end of this type. Not to be had elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Sole;
 
 /// A source of memory for a heap.
 ///
@@ -82,6 +88,10 @@ pub type Native = Os;
 /// assert_eq!(heap.backend().bytes.load(Relaxed), 0); // nothing is asked for before it is needed
 /// ```
 pub unsafe trait Backend: Sync + 'static {
+    /// Whether all heaps with this back-end are the one of the process.
+    #[doc(hidden)]
+    const SOLE: Option<Sole> = None;
+
     /// Bytes of the smallest run of pages that a segment hands out, and the alignment of segments.
     const UNIT: usize = 64 << 10;
 

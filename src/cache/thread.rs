@@ -1,4 +1,7 @@
-//! A thread's own cache: magazines in thread-local storage, touched by nobody else.
+//! A thread's own caches: magazines in thread-local storage, touched by nobody else.
+//!
+//! There are two: one for the heap of the process, and one for the first other heap that the thread allocates from. Only
+//! that of the second kind has to be asked whose it is, before it is used.
 //!
 //! ```text
 //!   new ──enter──▶ registering ──exit hook set──▶ live ──thread exits──▶ gone
@@ -8,7 +11,8 @@
 //!
 //! The cache itself has no destructor, so the fast path is a plain access to thread-local storage, valid at any time:
 //! before `main`, in other destructors, after the exit hook. Only in `live` does the `owner` match a heap, and only then
-//! are the magazines anything but `Top::NONE`; so one comparison covers every other state, and every other heap.
+//! are the magazines anything but `Top::NONE`; so the fast path asks for no state, and for other heaps than that of the
+//! process one comparison of the owner is all that it asks.
 //!
 //! The exit hook hands the magazines in at the depot. On Linux it is the destructor of a pthread key, which runs after those
 //! of thread-locals, while their memory is still there, may be set at any time, and needs nothing from the standard library.
@@ -64,24 +68,25 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a chunk, if the thread works for `owner` and has one loaded.
+    /// Whether the thread works for the heap of that address, by what it knows.
     #[inline(always)]
-    pub(crate) fn pop(&self, owner: *const Arsenal, class: SizeClass) -> Option<Round> {
-        if self.owner.get() != owner {
-            return None;
-        }
+    pub(crate) fn works_for(&self, owner: *const Arsenal) -> bool {
+        self.owner.get() == owner
+    }
+
+    /// Takes a chunk, if there is one loaded: of the heap that the thread works for.
+    #[inline(always)]
+    pub(crate) fn pop(&self, class: SizeClass) -> Option<Round> {
         // SAFETY: the thread owns its magazines, and goes on with what is left.
         let (round, top) = unsafe { self.loaded[class].get().pop() }?;
         self.loaded[class].set(top);
         Some(round)
     }
 
-    /// Puts a chunk in, if the thread works for `owner` and the loaded magazine has room.
+    /// Puts a chunk in, if the loaded magazine has room. It is one of the heap that the thread works for, or the thread
+    /// works for none.
     #[inline(always)]
-    pub(crate) fn push(&self, owner: *const Arsenal, class: SizeClass, round: Round) -> bool {
-        if self.owner.get() != owner {
-            return false;
-        }
+    pub(crate) fn push(&self, class: SizeClass, round: Round) -> bool {
         // SAFETY: the thread owns its magazines, and goes on with what becomes of this one.
         let Some(top) = (unsafe { self.loaded[class].get().push(round) }) else {
             return false;
@@ -199,25 +204,28 @@ impl ThreadCache {
     }
 }
 
-/// The calling thread's cache.
+/// The calling thread's caches.
 #[cfg(not(all(test, loom)))]
 mod local {
     use super::ThreadCache;
     use crate::cache::cpu;
 
     std::thread_local! {
-        static CACHE: ThreadCache = const { ThreadCache::new() };
+        static SOLE: ThreadCache = const { ThreadCache::new() };
+        static OTHER: ThreadCache = const { ThreadCache::new() };
     }
 
-    /// Works on the calling thread's cache.
+    /// Works on the calling thread's cache for the heap of the process, if it is the `sole` one, or for all others.
     #[inline(always)]
-    pub(crate) fn with<R>(work: impl FnOnce(&ThreadCache) -> R) -> R {
+    pub(crate) fn with<R>(sole: bool, work: impl FnOnce(&ThreadCache) -> R) -> R {
+        let key = if sole { &SOLE } else { &OTHER };
         // SAFETY: it is the same reference.
-        CACHE.with(|cache| work(unsafe { &*cpu::in_register(cache) }))
+        key.with(|cache| work(unsafe { &*cpu::in_register(cache) }))
     }
 
     unsafe extern "C" fn leave(_: *mut core::ffi::c_void) {
-        with(ThreadCache::leave);
+        with(true, ThreadCache::leave);
+        with(false, ThreadCache::leave);
     }
 
     /// Sets the exit hook of the calling thread.

@@ -27,9 +27,7 @@ impl Order for Lifo {
 
     #[inline(always)]
     fn free(&mut self, blocks: &mut Vec<Block>) {
-        while let Some(block) = blocks.pop() {
-            drop(block);
-        }
+        blocks.drain(..).rev().for_each(drop);
     }
 }
 
