@@ -3,6 +3,7 @@
 use super::{drain, give_back};
 use crate::arsenal::Arsenal;
 use crate::cache::Pair;
+use crate::cache::pouch::Pouch;
 use crate::home::Home;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::magazine::{Round, Top};
@@ -77,7 +78,8 @@ fn beside_trades() {
         let here = World::new();
         let work = |world: &World| {
             let mut pair = Pair { loaded: Top::NONE, previous: Top::NONE };
-            let chunk = pair.alloc(&world.arsenal, &world.memory, class(), Home::COMMON).expect("there is memory");
+            let pouch = Pouch::<0>::new(Home::COMMON);
+            let chunk = pair.alloc(&world.arsenal, &world.memory, class(), &pouch).expect("there is memory");
             world.memory.0.touch(chunk);
             assert!(pair.push(chunk));
             pair.hand_in(&world.arsenal, class(), Home::COMMON);

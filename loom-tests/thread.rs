@@ -32,7 +32,7 @@ impl World {
         let chunks: Vec<_> = (0..count)
             .map(|_| {
                 let chunk = cache
-                    .pop(&self.arsenal, class())
+                    .pop(class())
                     .or_else(|| cache.alloc(&self.arsenal, &self.memory, class()))
                     .expect("there is memory");
                 self.memory.0.touch(chunk);
@@ -40,13 +40,13 @@ impl World {
             })
             .collect();
         for chunk in chunks {
-            if !cache.push(&self.arsenal, class(), chunk) {
+            if !cache.push(class(), chunk) {
                 cache.dealloc(&self.arsenal, &self.memory, class(), chunk);
             }
         }
         self.heap.look();
         cache.leave();
-        assert!(cache.pop(&self.arsenal, class()).is_none());
+        assert!(cache.pop(class()).is_none());
         assert!(!cache.enter(&self.arsenal, || true));
     }
 
@@ -107,7 +107,7 @@ fn a_recall_is_obeyed_at_the_next_slow_path() {
         let cache = ThreadCache::new();
         assert!(cache.enter(&world.arsenal, || true));
         let chunk = cache.alloc(&world.arsenal, &world.memory, class()).unwrap();
-        assert!(cache.push(&world.arsenal, class(), chunk));
+        assert!(cache.push(class(), chunk));
         world.reclaim();
         assert_ne!(world.memory.0.segment_bytes(), 0);
         assert!(cache.enter(&world.arsenal, || true));
@@ -126,5 +126,34 @@ fn without_a_hook_there_is_no_cache() {
         assert!(!cache.enter(&world.arsenal, || false));
         assert!(!cache.enter(&world.arsenal, || true));
         assert_eq!(world.arsenal.threads(), 0);
+    });
+}
+
+/// A thread that has emptied some magazines keeps one of them; when it leaves, it does no longer.
+#[test]
+fn spare_magazines_are_handed_in() {
+    explore(|_| {
+        let world = World::new();
+        let (giver, taker) = (ThreadCache::new(), ThreadCache::new());
+        assert!(giver.enter(&world.arsenal, || true) && taker.enter(&world.arsenal, || true));
+        // Six chunks and two to a magazine.
+        let take = |cache: &ThreadCache| {
+            let chunk = cache.pop(class()).or_else(|| cache.alloc(&world.arsenal, &world.memory, class()));
+            chunk.expect("there is memory")
+        };
+        let chunks: [_; 6] = core::array::from_fn(|_| take(&giver));
+        for chunk in chunks {
+            if !giver.push(class(), chunk) {
+                giver.dealloc(&world.arsenal, &world.memory, class(), chunk);
+            }
+        }
+        giver.leave();
+        let chunks: [_; 6] = core::array::from_fn(|_| take(&taker));
+        for chunk in chunks {
+            world.arsenal.give(&world.memory, &mut [chunk]);
+        }
+        taker.leave();
+        world.reclaim();
+        assert_eq!(world.arsenal.depot.bytes_in_use(), 0);
     });
 }

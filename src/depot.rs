@@ -62,10 +62,25 @@ pub(crate) struct Depot {
     impatience: PerClass<Atomic<u32>>,
 }
 
-/// The capacity of magazines for chunks of `bytes`, after `doublings`.
-fn capacity(bytes: usize, doublings: u32) -> Rounds {
-    let grown = (MAGAZINE_BYTES << doublings.min(8)).min(MAGAZINE_BYTES_GROWN);
-    Rounds((grown / bytes).clamp(2, MOST_ROUNDS) as u16)
+/// Doublings that collisions can ask for.
+const DOUBLINGS: usize = (MAGAZINE_BYTES_GROWN / MAGAZINE_BYTES).ilog2() as usize;
+
+/// The capacities of magazines by doublings and classes; to divide at every trade would take too long.
+const CAPACITIES: [PerClass<Rounds>; DOUBLINGS + 1] = {
+    let mut capacities = [PerClass([Rounds(0); SizeClass::COUNT]); DOUBLINGS + 1];
+    let mut at = 0;
+    while at < (DOUBLINGS + 1) * SizeClass::COUNT {
+        let (doublings, class) = (at / SizeClass::COUNT, at % SizeClass::COUNT);
+        capacities[doublings].0[class] = capacity(SizeClass::SIZES[class] as usize, doublings);
+        at += 1;
+    }
+    capacities
+};
+
+const fn capacity(bytes: usize, doublings: usize) -> Rounds {
+    let rounds = (MAGAZINE_BYTES << doublings) / bytes;
+    let least = if rounds < 2 { 2 } else { rounds };
+    Rounds(if least > MOST_ROUNDS { MOST_ROUNDS } else { least } as u16)
 }
 
 impl Depot {
@@ -91,7 +106,13 @@ impl Depot {
 
     /// A magazine with rounds, if there is one: from the shelf at home before others.
     pub(crate) fn take(&self, class: SizeClass, home: Home) -> Option<Top> {
-        home.turns(CORNERS).find_map(|corner| self.take_from(class, &self.corners[corner].shelves[class]))
+        self.take_from(class, self.corner(home)).or_else(|| self.take_abroad(class))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_abroad(&self, class: SizeClass) -> Option<Top> {
+        self.corners.iter().find_map(|corner| self.take_from(class, corner))
     }
 
     /// Takes the magazines of `class` one after the other: as many rounds as lie here, and no fewer than shelves keep by
@@ -105,8 +126,8 @@ impl Depot {
         })
     }
 
-    fn take_from(&self, class: SizeClass, shelf: &Stack) -> Option<Top> {
-        let (index, collisions) = shelf.pop(&Piles(&self.magazines));
+    fn take_from(&self, class: SizeClass, corner: &Corner) -> Option<Top> {
+        let (index, collisions) = corner.shelves[class].pop(&Piles(&self.magazines));
         self.grow(class, collisions);
         // SAFETY: off the stack, so ours; parked by whoever gave it.
         Some(unsafe { Magazine::unpark(self.magazines.address(index?)) })
@@ -186,12 +207,12 @@ impl Depot {
     fn capacity(&self, class: SizeClass) -> Rounds {
         // Relaxed: policy.
         let impatience = self.impatience[class].load(Ordering::Relaxed);
-        capacity(class.bytes(), impatience / PATIENCE)
+        CAPACITIES[DOUBLINGS.min((impatience / PATIENCE) as usize)][class]
     }
 
     /// Larger magazines for a class whose trades collide.
     fn grow(&self, class: SizeClass, collisions: Collisions) {
-        if collisions.0 > 0 && self.capacity(class) < capacity(class.bytes(), u32::MAX) {
+        if collisions.0 > 0 && self.capacity(class) < CAPACITIES[DOUBLINGS][class] {
             // Relaxed: policy.
             self.impatience[class].fetch_add(collisions.0, Ordering::Relaxed);
         }
@@ -228,19 +249,24 @@ impl Depot {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use core::alloc::Layout;
 
     #[test]
     fn capacities_are_bounded_in_rounds_and_in_bytes() {
         for class in SizeClass::all() {
-            for doublings in [0, 1, 2, 3, u32::MAX] {
-                let rounds = usize::from(capacity(class.bytes(), doublings).0);
+            for capacities in &CAPACITIES {
+                let rounds = usize::from(capacities[class].0);
                 assert!((2..=MOST_ROUNDS).contains(&rounds));
                 assert!(rounds == 2 || rounds * class.bytes() <= MAGAZINE_BYTES_GROWN);
             }
         }
+        let capacity = |bytes, doublings: usize| {
+            CAPACITIES[doublings][SizeClass::of(Layout::array::<u8>(bytes).unwrap()).unwrap()]
+        };
         assert_eq!(capacity(16, 0), Rounds(125));
         assert_eq!(capacity(256, 0), Rounds(64));
         assert_eq!(capacity(256, 1), Rounds(125));
+        assert_eq!(capacity(32 << 10, DOUBLINGS), Rounds(2));
     }
 }
 

@@ -368,29 +368,33 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Does `own` with the calling thread's cache if it works for this heap, else `shared`.
-    fn cached<R>(
-        &self,
-        heap: &Heap,
-        #[cfg(all(feature = "std", not(all(test, loom))))] own: impl FnOnce(&thread::ThreadCache) -> R,
-        shared: impl FnOnce(&Slots) -> R,
-    ) -> R {
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        if self.caches == Caches::Thread {
-            return Self::cache(|cache| {
-                if cache.enter(&heap.arsenal, thread::register) { own(cache) } else { shared(&heap.slots) }
-            });
+    /// Works on the calling thread's cache, if the thread works for this heap.
+    #[cfg(all(feature = "std", not(all(test, loom))))]
+    #[inline(always)]
+    fn own<R>(&self, heap: &Heap, work: impl FnOnce(&thread::ThreadCache) -> R) -> Option<R> {
+        if self.caches == Caches::Shared {
+            return None;
         }
-        shared(&heap.slots)
+        Self::cache(|cache| cache.enter(&heap.arsenal, thread::register).then(|| work(cache)))
     }
 
+    #[inline(always)]
     fn take(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.cached(
-            heap,
-            #[cfg(all(feature = "std", not(all(test, loom))))]
-            |cache| cache.alloc(&heap.arsenal, &*self.backend, class),
-            |slots| slots.alloc(&heap.arsenal, &*self.backend, class),
-        )
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if let Some(chunk) = self.own(heap, |cache| cache.alloc(&heap.arsenal, &*self.backend, class)) {
+            return chunk;
+        }
+        heap.slots.alloc(&heap.arsenal, &*self.backend, class)
+    }
+
+    /// Gives a chunk; the home that what was freed is noted for.
+    #[inline(always)]
+    fn give(&self, heap: &Heap, class: SizeClass, chunk: Round) -> Home {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if let Some(home) = self.own(heap, |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk)) {
+            return home;
+        }
+        heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk)
     }
 
     /// With its arguments where the fast path has them: it would otherwise move them on every call, for this one's sake.
@@ -398,16 +402,18 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     fn alloc_slow(class: SizeClass, this: &Self) -> *mut u8 {
         let Some(heap) = this.heap() else { return ptr::null_mut() };
-        let mut chunk = this.take(heap, class);
-        if chunk.is_none() {
-            this.rescue(heap);
-            chunk = this.take(heap, class);
-        }
-        if chunk.is_none() {
-            heap.arsenal.release_free(&*this.backend, &Budget::of(usize::MAX));
-            chunk = this.take(heap, class);
-        }
+        let chunk = this.take(heap, class).or_else(|| this.take_rescued(heap, class));
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
+        self.rescue(heap);
+        self.take(heap, class).or_else(|| {
+            heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
+            self.take(heap, class)
+        })
     }
 
     /// The order of the arguments is as above.
@@ -416,12 +422,7 @@ impl<B: Backend> Bandolier<B> {
     fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
         // A chunk that is freed came from the heap, so the heap is there.
         let Some(heap) = this.made() else { return };
-        let home = this.cached(
-            heap,
-            #[cfg(all(feature = "std", not(all(test, loom))))]
-            |cache| cache.dealloc(&heap.arsenal, &*this.backend, class, chunk),
-            |slots| slots.dealloc(&heap.arsenal, &*this.backend, class, chunk),
-        );
+        let home = this.give(heap, class, chunk);
         this.ebb(heap, home);
     }
 

@@ -37,16 +37,6 @@ const TABLE: [u8; TABLED / STEP] = {
     table
 };
 
-const BYTES: [u16; SizeClass::COUNT] = {
-    let mut bytes = [0; SizeClass::COUNT];
-    let mut size = STEP;
-    while size <= SizeClass::MAX_BYTES {
-        bytes[computed(size) as usize] = size as u16;
-        size += STEP;
-    }
-    bytes
-};
-
 /// Marks a branch that is seldom taken, and keeps it a branch of its own.
 #[cold]
 #[inline]
@@ -112,11 +102,22 @@ impl SizeClass {
         Some(Self(TABLE[last / STEP]))
     }
 
+    /// Bytes of the chunks of each class.
+    pub(crate) const SIZES: [u16; Self::COUNT] = {
+        let mut bytes = [0; Self::COUNT];
+        let mut size = STEP;
+        while size <= Self::MAX_BYTES {
+            bytes[computed(size) as usize] = size as u16;
+            size += STEP;
+        }
+        bytes
+    };
+
     /// Bytes of one chunk of this class.
     #[must_use]
     #[inline]
     pub const fn bytes(self) -> usize {
-        BYTES[self.0 as usize] as usize
+        Self::SIZES[self.0 as usize] as usize
     }
 
     /// All classes, smallest chunks first.

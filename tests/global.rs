@@ -234,7 +234,7 @@ fn a_chunk_stays_where_it_is_within_its_class() {
 /// In a heap of its own, where nobody else takes the units behind the run.
 #[test]
 fn a_run_grows_and_shrinks_in_place() {
-    let heap = Bandolier::new().without_thread_caches();
+    let heap = Bandolier::with_backend(Os).without_thread_caches();
     let block = Block::new(&heap, layout(100_000, 8), 1).unwrap();
     let start = block.start();
     let block = block.resize(&heap, 1 << 20).unwrap();
@@ -255,7 +255,7 @@ fn a_run_grows_and_shrinks_in_place() {
 #[cfg(target_os = "linux")]
 fn a_large_block_is_moved_without_a_copy() {
     for align in [8, 4096, 64 << 10, 128 << 10, 2 << 20] {
-        let heap = Bandolier::new().without_thread_caches();
+        let heap = Bandolier::with_backend(Os).without_thread_caches();
         let mut block = Block::new(&heap, layout(5 << 20, align), 1).unwrap();
         for size in [6 << 20, 64 << 20, 5 << 20, 256 << 20, (4 << 20) + 1] {
             block = block.resize(&heap, size).unwrap();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use bandolier::{Backend, Bandolier, FromGlobal};
+use bandolier::{Backend, Bandolier, FromGlobal, Os};
 use common::{child, layout, role};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
@@ -63,8 +63,8 @@ struct Expected {
 
 /// Runs `crime` in a process of its own, on a heap of its own. It is handed a function to call just before the call that
 /// must not return, with the address that the message must name.
-fn convicted(test: &str, expected: Expected, crime: impl FnOnce(&'static Bandolier, fn(*mut u8))) {
-    static VICTIM: Bandolier = Bandolier::new();
+fn convicted(test: &str, expected: Expected, crime: impl FnOnce(&'static Bandolier<Os>, fn(*mut u8))) {
+    static VICTIM: Bandolier<Os> = Bandolier::with_backend(Os);
     if role().is_some() {
         crime(&VICTIM, |chunk| {
             eprintln!("chunk {:#x}", chunk.addr());
@@ -84,14 +84,14 @@ fn convicted(test: &str, expected: Expected, crime: impl FnOnce(&'static Bandoli
     assert!(line.ends_with(&slab), "{line} does not end with {slab}");
 }
 
-fn take(heap: &Bandolier, layout: Layout) -> *mut u8 {
+fn take(heap: &Bandolier<Os>, layout: Layout) -> *mut u8 {
     // SAFETY: no test asks for a size of zero.
     let block = unsafe { heap.alloc(layout) };
     assert!(!block.is_null());
     block
 }
 
-fn give(heap: &Bandolier, block: *mut u8, layout: Layout) {
+fn give(heap: &Bandolier<Os>, block: *mut u8, layout: Layout) {
     // SAFETY: it is not: that is what is tested. The process ends here where it is a crime.
     unsafe { heap.dealloc(block, layout) };
 }
@@ -353,7 +353,7 @@ fn a_misaligned_large_block_is_found() {
 /// The twin of all the above: what is no crime ends well.
 #[test]
 fn honest_use_is_not_convicted() {
-    let heap = Bandolier::new().without_thread_caches();
+    let heap = Bandolier::with_backend(Os).without_thread_caches();
     for of in [layout(40, 8), layout(100_000, 8), layout(5 << 20, 8)] {
         for _ in 0..1000 {
             give(&heap, take(&heap, of), of);

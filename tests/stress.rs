@@ -4,6 +4,8 @@
 
 mod common;
 
+#[cfg(all(feature = "std", not(miri)))]
+use bandolier::Os;
 use bandolier::{Arena, Backend, Bandolier, FromGlobal};
 use common::{Block, Dice, rounded, scaled};
 use core::alloc::{GlobalAlloc, Layout};
@@ -173,7 +175,14 @@ fn the_operating_system_with_thread_caches() {
 #[test]
 #[cfg(all(feature = "std", not(miri)))]
 fn the_operating_system_through_shared_slots() {
-    stress(Bandolier::new().without_thread_caches(), 700, MOST);
+    stress(Bandolier::with_backend(Os).without_thread_caches(), 700, MOST);
+}
+
+/// Threads that have a cache for the heap of the process have another for this one.
+#[test]
+#[cfg(all(feature = "std", not(miri)))]
+fn the_operating_system_with_thread_caches_of_another_heap() {
+    stress(Bandolier::with_backend(Os), 800, MOST);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn on_a_c_thread(body: extern "C" fn(*mut c_void) -> *mut c_void) {
 /// A heap is made by whichever thread is first, so even one with the smallest stack there is must be able to.
 #[test]
 fn the_first_allocation_of_a_heap_fits_a_small_stack() {
-    static FRESH: Bandolier = Bandolier::new();
+    static FRESH: Bandolier<Os> = Bandolier::with_backend(Os);
     // Frames are larger where nothing is optimised; two heaps by value would not fit there either.
     const LEAST: usize = scaled(16, 40, 40) << 10;
     const STACK: usize = if libc::PTHREAD_STACK_MIN > LEAST { libc::PTHREAD_STACK_MIN } else { LEAST };
@@ -433,34 +433,58 @@ fn what_a_consumer_frees_the_producer_gets_again() {
 
 // ---- two heaps -----------------------------------------------------------------------------------------------------
 
+/// A thread has a cache for the heap of the process, one for the first other heap, and none for the next.
 #[test]
-fn a_second_heap_works_beside_the_first_on_every_thread() {
+fn three_heaps_work_beside_each_other_on_every_thread() {
     static SECOND: Bandolier<FromGlobal<System>> = Bandolier::with_backend(FromGlobal::new(&System));
+    static THIRD: Bandolier<Os> = Bandolier::with_backend(Os);
+    fn free((heap, block): (usize, Block)) {
+        match heap {
+            0 => block.free(&HEAP),
+            1 => block.free(&SECOND),
+            _ => block.free(&THIRD),
+        }
+    }
     let threads: Vec<_> = (0..4_u64)
         .map(|seed| {
             thread::spawn(move || {
                 let mut dice = Dice::new(seed);
-                let mut held: Vec<(bool, Block)> = Vec::new();
+                let mut held: Vec<(usize, Block)> = Vec::new();
                 for turn in 0..scaled(20_000, 4_000, 0) as u64 {
                     if dice.below(2) == 0 || held.is_empty() {
-                        let layout = dice.layout(1 << 20);
-                        let second = dice.below(2) == 0;
-                        let stamp = seed << 40 | turn;
-                        let block =
-                            if second { Block::new(&SECOND, layout, stamp) } else { Block::new(&HEAP, layout, stamp) };
-                        held.push((second, block.unwrap()));
+                        let (layout, heap, stamp) = (dice.layout(1 << 20), dice.below(3), seed << 40 | turn);
+                        let block = match heap {
+                            0 => Block::new(&HEAP, layout, stamp),
+                            1 => Block::new(&SECOND, layout, stamp),
+                            _ => Block::new(&THIRD, layout, stamp),
+                        };
+                        held.push((heap, block.unwrap()));
                     } else {
-                        let (second, block) = held.swap_remove(dice.below(held.len()));
-                        if second { block.free(&SECOND) } else { block.free(&HEAP) }
+                        free(held.swap_remove(dice.below(held.len())));
                     }
                 }
-                held.into_iter()
-                    .for_each(|(second, block)| if second { block.free(&SECOND) } else { block.free(&HEAP) });
+                held.into_iter().for_each(free);
             })
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!((SECOND.stats().in_use, SECOND.stats().threads), (0, 0));
-    let _ = SECOND.reclaim();
+    assert_eq!((THIRD.stats().in_use, THIRD.stats().threads), (0, 0));
+    let _ = (SECOND.reclaim(), THIRD.reclaim());
     assert_eq!(SECOND.stats().from_backend, SECOND.stats().metadata);
+    assert_eq!(THIRD.stats().from_backend, THIRD.stats().metadata);
+}
+
+#[test]
+fn all_names_of_the_heap_of_the_process_mean_the_same_heap() {
+    let (one, other) = (Bandolier::new(), Bandolier::new().without_thread_caches());
+    let of = layout(5 << 20, 8);
+    let block = Block::new(&one, of, 7).unwrap();
+    assert!(HEAP.stats().large >= of.size());
+    drop(one);
+    block.free(&other);
+    let small = Block::new(&other, layout(64, 8), 8).unwrap();
+    drop(other);
+    small.free(&HEAP);
+    assert!(HEAP.stats().from_backend > 0, "a name that goes takes nothing away");
 }

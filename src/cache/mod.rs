@@ -17,6 +17,7 @@ mod cpu;
 #[cfg(feature = "std")]
 pub(crate) mod thread;
 
+pub(crate) mod pouch;
 pub(crate) mod shared;
 
 use crate::arsenal::Arsenal;
@@ -24,6 +25,7 @@ use crate::backend::Backend;
 use crate::home::Home;
 use crate::magazine::{Round, Rounds, Top};
 use crate::size_class::SizeClass;
+use pouch::Pouch;
 
 /// The two magazines of one class. Whoever has the value owns both.
 #[derive(Debug)]
@@ -34,21 +36,21 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Takes a chunk, when `loaded` has none; `None` when there is no memory left.
-    pub(crate) fn alloc<B: Backend>(
+    pub(crate) fn alloc<B: Backend, const SPARES: usize>(
         &mut self,
         arsenal: &Arsenal,
         backend: &B,
         class: SizeClass,
-        home: Home,
+        pouch: &Pouch<SPARES>,
     ) -> Option<Round> {
         if self.previous.rounds() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
-        } else if let Some(full) = arsenal.depot.take(class, home) {
+        } else if let Some(full) = arsenal.depot.take(class, pouch.home()) {
             let spare = core::mem::replace(&mut self.previous, self.loaded);
             self.loaded = full;
-            arsenal.depot.discard(spare, home);
+            pouch.discard(arsenal, spare);
         } else {
-            self.refill(arsenal, backend, class, home);
+            self.refill(arsenal, backend, class, pouch);
         }
         self.pop().or_else(|| arsenal.take_one(backend, class))
     }
@@ -62,12 +64,19 @@ impl Pair {
     }
 
     /// Fills `loaded` from the slabs, both magazines being empty.
-    fn refill<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass, home: Home) {
+    #[cold]
+    fn refill<B: Backend, const SPARES: usize>(
+        &mut self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        pouch: &Pouch<SPARES>,
+    ) {
         if self.loaded == Top::NONE {
             core::mem::swap(&mut self.loaded, &mut self.previous);
         }
         if self.loaded == Top::NONE {
-            self.loaded = arsenal.arm(backend, class, home).unwrap_or(Top::NONE);
+            self.loaded = pouch.arm(arsenal, backend, class).unwrap_or(Top::NONE);
         }
         if self.loaded != Top::NONE {
             self.loaded = arsenal.refill(backend, class, self.loaded);
@@ -75,18 +84,18 @@ impl Pair {
     }
 
     /// Gives a chunk, when `loaded` is full.
-    pub(crate) fn dealloc<B: Backend>(
+    pub(crate) fn dealloc<B: Backend, const SPARES: usize>(
         &mut self,
         arsenal: &Arsenal,
         backend: &B,
         class: SizeClass,
         round: Round,
-        home: Home,
+        pouch: &Pouch<SPARES>,
     ) {
         if self.previous.room() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
         } else {
-            self.make_room(arsenal, backend, class, home);
+            self.make_room(arsenal, backend, class, pouch);
         }
         if !self.push(round) {
             // There is no memory for a magazine: past all of them.
@@ -103,14 +112,20 @@ impl Pair {
     }
 
     /// Loads an empty magazine, both being full.
-    fn make_room<B: Backend>(&mut self, arsenal: &Arsenal, backend: &B, class: SizeClass, home: Home) {
-        let enough = arsenal.depot.has_enough(class, home);
-        let empty = if enough && self.previous != Top::NONE { None } else { arsenal.arm(backend, class, home) };
+    fn make_room<B: Backend, const SPARES: usize>(
+        &mut self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        pouch: &Pouch<SPARES>,
+    ) {
+        let enough = arsenal.depot.has_enough(class, pouch.home());
+        let empty = if enough && self.previous != Top::NONE { None } else { pouch.arm(arsenal, backend, class) };
         let old = core::mem::replace(&mut self.previous, self.loaded);
-        arsenal.surplus.note(usize::from(old.rounds().0) * class.bytes(), home);
+        pouch.note(arsenal, usize::from(old.rounds().0) * class.bytes());
         self.loaded = match empty {
             Some(empty) => {
-                arsenal.depot.give(class, old, home);
+                arsenal.depot.give(class, old, pouch.home());
                 empty
             }
             // SAFETY: the pair owned the magazine, and goes on with it emptied.

@@ -17,6 +17,7 @@
 //! - `loaded` is `TAKEN` exactly while somebody owns the pair; `previous` is touched by that party only.
 
 use super::Pair;
+use super::pouch::Pouch;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::geometry::SHARDS;
@@ -84,12 +85,12 @@ impl Slots {
     }
 
     /// Works on the first pair of `class` that is not taken; `None` when all are.
-    fn with<R>(&self, class: SizeClass, home: Home, work: impl FnOnce(&mut Pair) -> R) -> Option<R> {
+    fn with<R>(&self, class: SizeClass, home: Home, work: impl FnOnce(&mut Pair, &Pouch<0>) -> R) -> Option<R> {
         let (slot, mut pair) = home.turns(SHARDS).find_map(|shard| {
             let slot = &self.shards[shard][class];
             slot.claim().map(|pair| (slot, pair))
         })?;
-        let result = work(&mut pair);
+        let result = work(&mut pair, &Pouch::new(home));
         slot.yield_up(pair);
         Some(result)
     }
@@ -97,16 +98,17 @@ impl Slots {
     /// Takes a chunk; `None` when there is no memory left.
     pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
         let home = Home::of_stack();
-        let work = |pair: &mut Pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, home));
-        self.with(class, home, work).unwrap_or_else(|| arsenal.take_one(backend, class))
+        self.with(class, home, |pair, pouch| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, pouch)))
+            .unwrap_or_else(|| arsenal.take_one(backend, class))
     }
 
     /// Gives a chunk; the home that what was freed is noted for.
     pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
         let home = Home::of_stack();
-        let given = self.with(class, home, |pair| {
+        let given = self.with(class, home, |pair, pouch| {
             if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, home);
+                pair.dealloc(arsenal, backend, class, round, pouch);
+                pouch.settle(arsenal);
             }
         });
         if given.is_none() {

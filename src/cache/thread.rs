@@ -26,8 +26,10 @@
 //!   (`Arsenal::enlist`): a heap is not torn down before.
 
 use super::Pair;
+use super::pouch::Pouch;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::geometry::SPARES;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::{PerClass, SizeClass};
@@ -48,8 +50,8 @@ pub(crate) struct ThreadCache {
     loaded: PerClass<Cell<Top>>,
     previous: PerClass<Cell<Top>>,
     generation: Cell<u32>,
-    home: Cell<Home>,
     state: Cell<State>,
+    pouch: Pouch<SPARES>,
 }
 
 /// Equal to no heap's address, not even to that of a heap which is not there yet.
@@ -63,8 +65,8 @@ impl ThreadCache {
             loaded: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
             previous: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
             generation: Cell::new(0),
-            home: Cell::new(Home::COMMON),
             state: Cell::new(State::New),
+            pouch: Pouch::new(Home::COMMON),
         }
     }
 
@@ -98,25 +100,27 @@ impl ThreadCache {
     /// Whether the thread works for `arsenal`; a thread that works for nobody yet starts to, if `register` can set the
     /// exit hook. Also obeys recalls.
     pub(crate) fn enter(&self, arsenal: &Arsenal, register: impl FnOnce() -> bool) -> bool {
-        if self.state.get() == State::New {
-            self.state.set(State::Registering);
-            if !register() {
-                self.state.set(State::Gone);
-                return false;
-            }
-            self.generation.set(arsenal.generation());
-            self.home.set(arsenal.enlist());
-            self.owner.set(arsenal);
-            self.state.set(State::Live);
-            return true;
+        if !self.works_for(arsenal) {
+            return self.state.get() == State::New && self.start(arsenal, register);
         }
-        if !ptr::eq(self.owner.get(), arsenal) {
+        if self.generation.get() != arsenal.generation() {
+            self.flush(arsenal);
+        }
+        true
+    }
+
+    /// Begins to work for `arsenal`, if the exit hook is set; whether it does.
+    #[cold]
+    fn start(&self, arsenal: &Arsenal, register: impl FnOnce() -> bool) -> bool {
+        self.state.set(State::Registering);
+        if !register() {
+            self.state.set(State::Gone);
             return false;
         }
-        let generation = arsenal.generation();
-        if self.generation.replace(generation) != generation {
-            self.hand_in(arsenal);
-        }
+        self.generation.set(arsenal.generation());
+        self.pouch.set_home(arsenal.enlist());
+        self.owner.set(arsenal);
+        self.state.set(State::Live);
         true
     }
 
@@ -135,18 +139,17 @@ impl ThreadCache {
 
     /// Takes a chunk after `pop` had none and `enter` said yes.
     pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
-        self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, self.home.get())))
+        self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, &self.pouch)))
     }
 
     /// Gives a chunk after `push` had no room and `enter` said yes; the home that what was freed is noted for.
     pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
-        let home = self.home.get();
         self.with(class, |pair| {
             if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, home);
+                pair.dealloc(arsenal, backend, class, round, &self.pouch);
             }
         });
-        home
+        self.home()
     }
 
     /// Hands all magazines in at the depot.
@@ -155,13 +158,14 @@ impl ThreadCache {
             let pair = self.pair(class);
             self.loaded[class].set(Top::NONE);
             self.previous[class].set(Top::NONE);
-            pair.hand_in(arsenal, class, self.home.get());
+            pair.hand_in(arsenal, class, self.home());
         }
+        self.pouch.hand_in(arsenal);
     }
 
     /// Hands all magazines of `arsenal` in, if the thread works for it.
     pub(crate) fn flush(&self, arsenal: &Arsenal) {
-        if ptr::eq(self.owner.get(), arsenal) {
+        if self.works_for(arsenal) {
             self.generation.set(arsenal.generation());
             self.hand_in(arsenal);
         }
@@ -169,12 +173,12 @@ impl ThreadCache {
 
     /// Where the thread looks first.
     pub(crate) fn home(&self) -> Home {
-        self.home.get()
+        self.pouch.home()
     }
 
     /// Rounds of `class`, if the thread works for `arsenal`.
     pub(crate) fn rounds(&self, arsenal: &Arsenal, class: SizeClass) -> usize {
-        if ptr::eq(self.owner.get(), arsenal) { self.pair(class).rounds() } else { 0 }
+        if self.works_for(arsenal) { self.pair(class).rounds() } else { 0 }
     }
 
     /// Ends the thread's work for whomever it works for: the exit hook, and all that it does.
@@ -188,14 +192,14 @@ impl ThreadCache {
         let arsenal = unsafe { &*owner };
         self.hand_in(arsenal);
         if let Some(tidy) = arsenal.tidy {
-            tidy(arsenal, self.home.get());
+            tidy(arsenal, self.home());
         }
         arsenal.discharge();
     }
 
     /// Ends the thread's work for `arsenal`, which is about to be torn down; it may then work for another.
     pub(crate) fn part(&self, arsenal: &Arsenal) {
-        if ptr::eq(self.owner.get(), arsenal) {
+        if self.works_for(arsenal) {
             self.owner.set(NOBODY);
             self.state.set(State::New);
             self.hand_in(arsenal);

@@ -19,6 +19,7 @@ const ORDER: &[(&str, &[&str])] = &[
         "L1",
         &[
             "backend",
+            "backend::native",
             "backend::os",
             "backend::global_alloc",
             "backend::arena",
@@ -33,7 +34,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ("L3", &["magazine", "segment"]),
     ("L4", &["slab", "depot"]),
     ("L5", &["arsenal"]),
-    ("L6", &["cache", "cache::thread", "cache::shared", "cache::cpu"]),
+    ("L6", &["cache", "cache::pouch", "cache::thread", "cache::shared", "cache::cpu"]),
     ("L7", &["reclaim"]),
     ("L8", &["heap", "allocator"]),
     ("L9", &["lib"]),
