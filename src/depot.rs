@@ -104,14 +104,13 @@ impl Depot {
         &self.corners[home.first(CORNERS as u32) as usize]
     }
 
-    /// A magazine with rounds, if there is one: from the shelf at home before others.
+    /// A magazine with rounds from the shelf at home, if there is one.
     pub(crate) fn take(&self, class: SizeClass, home: Home) -> Option<Top> {
-        self.take_from(class, self.corner(home)).or_else(|| self.take_abroad(class))
+        self.take_from(class, self.corner(home))
     }
 
-    #[cold]
-    #[inline(never)]
-    fn take_abroad(&self, class: SizeClass) -> Option<Top> {
+    /// A magazine with rounds from any shelf, if there is one.
+    pub(crate) fn take_abroad(&self, class: SizeClass) -> Option<Top> {
         self.corners.iter().find_map(|corner| self.take_from(class, corner))
     }
 
@@ -120,7 +119,7 @@ impl Depot {
     pub(crate) fn drained(&self, class: SizeClass) -> impl Iterator<Item = Top> {
         let mut left = self.counts(class).1.max(CORNERS * DEPOT_MAGAZINES * MOST_ROUNDS);
         core::iter::from_fn(move || {
-            let top = (left > 0).then(|| self.take(class, Home::COMMON)).flatten()?;
+            let top = (left > 0).then(|| self.take_abroad(class)).flatten()?;
             left = left.saturating_sub(top.rounds().0.into());
             Some(top)
         })

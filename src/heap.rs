@@ -235,7 +235,9 @@ impl<B: Backend> Bandolier<B> {
     #[inline(always)]
     fn pop(&self, class: SizeClass) -> Option<Round> {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        return Self::cache(|cache| (Self::SOLE || cache.works_for(self.identity())).then(|| cache.pop(class)).flatten());
+        return Self::cache(|cache| {
+            (Self::SOLE || cache.works_for(self.identity())).then(|| cache.pop(class)).flatten()
+        });
         #[cfg(not(all(feature = "std", not(all(test, loom)))))]
         return {
             let _ = (class, self.identity());

@@ -253,20 +253,29 @@ impl Top {
         Some(header.index.get())
     }
 
+    /// The rounds as a slice.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, and pushes and pops nothing as long as it uses the slice.
+    pub(crate) unsafe fn inside<'a>(self) -> &'a mut [Round] {
+        let rounds = usize::from(self.rounds().0);
+        if let Some(header) = self.header() {
+            header.witness.touch();
+        }
+        // SAFETY: the `rounds` words up to `top` are chunks, none of them null, by the type's invariant; nobody else looks
+        // at them, by the caller's promise. Of `NONE` it is an empty slice at an aligned address.
+        unsafe { core::slice::from_raw_parts_mut(self.0.wrapping_sub(rounds).wrapping_add(1).cast(), rounds) }
+    }
+
     /// The rounds as a slice, and the state of the magazine without them.
     ///
     /// # Safety
     /// The caller owns the magazine and drops `self`; it takes over all chunks of the slice.
     pub(crate) unsafe fn take_all<'a>(self) -> (&'a mut [Round], Self) {
-        let rounds = usize::from(self.rounds().0);
-        let mark = self.0.wrapping_sub(rounds);
-        let first = mark.wrapping_add(1).cast::<Round>();
-        if let Some(header) = self.header() {
-            header.witness.touch();
-        }
-        // SAFETY: the words above the mark up to `top` are chunks, none of them null, by the type's invariant; nobody
-        // else looks at them, by the caller's promise. Of `NONE` it is an empty slice at an aligned address.
-        (unsafe { core::slice::from_raw_parts_mut(first, rounds) }, Self(mark))
+        // SAFETY: the caller's promise.
+        let rounds = unsafe { self.inside() };
+        let mark = self.0.wrapping_sub(rounds.len());
+        (rounds, Self(mark))
     }
 
     /// Fills an empty magazine so that `fill`'s first chunk is the first to be popped, and so on.

@@ -26,10 +26,10 @@ pub use os::Os;
 
 #[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
 mod none;
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
-pub use none::Nothing as Native;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub use native::Native;
+#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+pub use none::Nothing as Native;
 
 /// Says that there is one heap with a back-end of this type. Not to be had elsewhere.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,6 @@
 //! - After a trade `previous` is wholly full, wholly empty, or no magazine (but for magazines that other threads left
 //!   behind half full), so at least one magazine's worth of operations lies between two trades.
 
-#[cfg(all(feature = "std", not(all(test, loom))))]
 mod cpu;
 #[cfg(feature = "std")]
 pub(crate) mod thread;
@@ -45,7 +44,8 @@ impl Pair {
     ) -> Option<Round> {
         if self.previous.rounds() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
-        } else if let Some(full) = arsenal.depot.take(class, pouch.home()) {
+        } else if let Some(full) = arsenal.depot.take(class, pouch.home()).or_else(|| Self::take_abroad(arsenal, class))
+        {
             let spare = core::mem::replace(&mut self.previous, self.loaded);
             self.loaded = full;
             pouch.discard(arsenal, spare);
@@ -53,6 +53,17 @@ impl Pair {
             self.refill(arsenal, backend, class, pouch);
         }
         self.pop().or_else(|| arsenal.take_one(backend, class))
+    }
+
+    /// A full magazine that others have left, whose chunks lie in their processors' caches: they are asked for at
+    /// once, so that all but the first come while others are used.
+    #[cold]
+    #[inline(never)]
+    fn take_abroad(arsenal: &Arsenal, class: SizeClass) -> Option<Top> {
+        let full = arsenal.depot.take_abroad(class)?;
+        // SAFETY: taken from the depot, so ours; it stays as it is.
+        unsafe { full.inside() }.iter().rev().for_each(|&chunk| cpu::fetch(chunk));
+        Some(full)
     }
 
     /// Takes a chunk from `loaded`.
