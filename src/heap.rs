@@ -489,7 +489,7 @@ impl<B: Backend> Bandolier<B> {
         }
         let bytes = layout.size().max(1);
         let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
-        let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, Self::home())?;
+        let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, self.home(heap))?;
         if purpose == Use::Zeroed && !(B::ZEROED && contents == Contents::Untouched) {
             // SAFETY: the run is ours and has at least the size of the layout.
             unsafe { block.write_bytes(0, layout.size()) };
@@ -498,11 +498,13 @@ impl<B: Backend> Bandolier<B> {
     }
 
     /// Where the calling thread looks first.
-    fn home() -> Home {
+    fn home(&self, heap: &Heap) -> Home {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        return Self::cache(|cache| cache.home());
-        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
-        return Home::COMMON;
+        if let Some(home) = self.own(heap, thread::ThreadCache::home) {
+            return home;
+        }
+        let _ = heap;
+        Home::of_stack()
     }
 
     /// # Safety
@@ -512,7 +514,7 @@ impl<B: Backend> Bandolier<B> {
     unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
         let Some(heap) = self.made() else { return };
         if Self::kind(layout) == Kind::Run {
-            let home = Self::home();
+            let home = self.home(heap);
             heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
             return self.ebb(heap, home);
         }
@@ -530,7 +532,7 @@ impl<B: Backend> Bandolier<B> {
         let heap = self.made()?;
         match (Self::kind(old), Self::kind(new)) {
             (Kind::Run, Kind::Run) => {
-                let (from, to, home) = (old.size().max(1), new.size().max(1), Self::home());
+                let (from, to, home) = (old.size().max(1), new.size().max(1), self.home(heap));
                 let fits = heap.arsenal.resize_run(&*self.backend, block, from, to, old.align(), home);
                 self.ebb(heap, home);
                 fits.then_some(block)

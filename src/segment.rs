@@ -4,7 +4,7 @@
 //!   group ──next──▶ group ──next──▶ …                       append-only: never shrinks while the heap lives
 //!   ├─ hints[k]   bit s: segment s may have 2^k free units in a row
 //!   ├─ vacant     bit s: slot s has no memory
-//!   └─ segment s  free: bit u = unit u is free    dirty: bit u = unit u may hold old bytes and pages
+//!   └─ segment s  free: bit u = unit u is free    dirty: bit u = unit u may hold old bytes and pages, if it is free
 //!
 //!   install   vacant ─▶ all free          base, then free = all            Release
 //!   claim     free ─▶ claimed             free &= !run                     Acquire
@@ -144,6 +144,8 @@ fn lengths(bits: u64) -> usize {
     (0..LENGTHS).take_while(|k| 1 << k <= UNITS && starts(bits, 1 << k) != 0).count()
 }
 
+/// On a cache line of its own: threads keep to different segments so that they are not in each other's way.
+#[repr(align(64))]
 struct Segment {
     free: Atomic<u64>,
     dirty: Atomic<u64>,
@@ -268,8 +270,9 @@ impl Group {
             // the Release in `free`.
             match segment.free.compare_exchange_weak(free, free & !run, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => {
-                    // Relaxed: the bits of our units were set before the Release that we acquired; only we clear them.
-                    let dirty = segment.dirty.fetch_and(!run, Ordering::Relaxed) & run;
+                    // Relaxed: the bits of our units were set before the Release that we acquired, and are ours now. They
+                    // stay as they are, for most are to be set again.
+                    let dirty = segment.dirty.load(Ordering::Relaxed) & run;
                     let unknown = Contents::Unknown { untouched: units - dirty.count_ones() };
                     return Some((first, if dirty == 0 { Contents::Untouched } else { unknown }));
                 }
@@ -282,8 +285,8 @@ impl Group {
     /// Gives claimed units back, as dirty or clean ones.
     fn free(&self, slot: u32, run: u64, dirty: bool) -> Result<(), AlreadyFree> {
         let segment = &self.segments[slot as usize];
-        if dirty {
-            // Relaxed: published by the Release below.
+        // Relaxed both: these bits are the caller's; published by the Release below.
+        if dirty && segment.dirty.load(Ordering::Relaxed) & run != run {
             segment.dirty.fetch_or(run, Ordering::Relaxed);
         }
         // Release: our use of the units, and their dirty bits, come before the next claim's Acquire.
@@ -427,11 +430,7 @@ impl Segments {
         (end + more <= UNITS).then_some(())?;
         let group = self.group(run.segment)?;
         let slot = run.segment.slot();
-        group.claim_exactly(slot, mask(end, more)).then(|| {
-            // Relaxed: as in `Group::claim`.
-            group.segments[slot as usize].dirty.fetch_and(!mask(end, more), Ordering::Relaxed);
-            Run { units: run.units + more, ..run }
-        })
+        group.claim_exactly(slot, mask(end, more)).then_some(Run { units: run.units + more, ..run })
     }
 
     /// Draws a segment of `most` units from the back-end, or of fewer, but of `units` at least; `None` when so much, or a

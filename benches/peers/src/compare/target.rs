@@ -44,7 +44,7 @@ pub(crate) static TARGETS: [Target; 11] = [
     Target::of("churn", &["churn*"], 0.9, 1.05),
     Target::of("from thread to thread", &["prodcons*", "fanout*", "fanin*", "ring*"], 0.6, 1.1),
     Target::of("threads that come and go", &["larson*", "threads*"], 0.95, 1.1),
-    Target::of("blocks that grow, large or zeroed", &["vec-*", "large*", "zeroed*"], 1.0, 1.05),
+    Target::of("blocks that grow, large or zeroed", &["vec-*", "large*", "buffers*", "zeroed*"], 1.0, 1.05),
     Target::of("programs", &["tokio*", "json*", "maps*"], 0.97, 1.05),
     Target::of_phase("fragmentation, 90 % freed", "freed", 0.95),
     Target::of_phase("fragmentation, filled again", "refilled", 1.0),

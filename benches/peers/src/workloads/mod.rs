@@ -1,6 +1,7 @@
 //! The loops, one per file.
 
 mod batch;
+mod buffers;
 mod caches;
 mod churn;
 mod empty;
@@ -179,7 +180,7 @@ impl Entry {
 }
 
 /// Every workload of the usual set.
-pub static ALL: [Entry; 29] = [
+pub static ALL: [Entry; 30] = [
     Entry::of::<pair::Pair>("pair", "64 B, allocated and freed; the layout is a constant"),
     Entry::of::<pair_var::PairVar>("pair-var", "64 B, allocated and freed; the size is known only at run time"),
     Entry::of::<random::Random>("random", "A random power of two from 16 to 2,048 B, allocated and freed"),
@@ -241,6 +242,10 @@ pub static ALL: [Entry; 29] = [
         "8 live buffers of 64 KiB to 4 MiB, one at random replaced, all pages written",
     ),
     Entry::of::<large::Large<1>>("large-1", "A buffer of 64 KiB to 4 MiB, all pages written, one at a time"),
+    Entry::of::<buffers::Buffers>(
+        "buffers",
+        "16 live buffers of 32 to 512 KiB, one at random replaced, two pages of each written",
+    ),
     Entry::of::<zeroed::Zeroed<{ 1 << 20 }>>("zeroed", "1 MiB of zeros, one page in 16 read and one written"),
     Entry::of::<zeroed::Zeroed<{ 1 << 10 }>>("zeroed-small", "1 KiB of zeros, one byte read and one written"),
     Entry::of::<tasks::Tasks>("tokio", "Messages of 16 to 1,023 B between 64 tasks on a runtime of so many workers")
