@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   bench            ─▶ compare, both profiles ─▶ docs/BENCHMARKS.md, docs/plots/
-//!   bench --full     ─▶ the same, more of it
+//!   bench --growing  ─▶ compare, growing sizes ─▶ docs/scaling/SCALING.md, docs/scaling/plots/
+//!   bench --full     ─▶ both in one report, more of it
 //!   bench --quick, a filter, or what else compare takes ─▶ target/bench/, and on the screen
 //! ```
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::cargo::{self, Call};
 
 const REPORT: &str = "docs/BENCHMARKS.md";
+const GROWTH: &str = "docs/scaling/SCALING.md";
 /// Beside the report.
 const PLOTS: &str = "plots";
 const COMPARE: &[&str] = &["run", "--release", "--package", "bandolier-peers", "--bin", "compare", "--"];
@@ -28,26 +30,31 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), String> {
     call.run()?;
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     sweep(&folder.join(PLOTS), &text)?;
-    if is_whole(args) {
-        println!("bench: {REPORT} is written");
-    } else {
-        println!("{text}\nbench: the same with its plots is {}", file.display());
+    match document(args) {
+        Some(document) => println!("bench: {document} is written"),
+        None => println!("{text}\nbench: the same with its plots is {}", file.display()),
     }
     Ok(())
 }
 
-/// Whether the report is about everything, and so goes into the documents.
-fn is_whole(args: &[String]) -> bool {
-    args.iter().all(|arg| arg == "--full")
+/// The document that the report is, if it is about everything.
+fn document(args: &[String]) -> Option<&'static str> {
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        [] | ["--full"] => Some(REPORT),
+        ["--growing"] => Some(GROWTH),
+        _ => None,
+    }
 }
 
 fn out(root: &Path, args: &[String]) -> PathBuf {
-    if is_whole(args) { REPORT.into() } else { cargo::target(root, "bench").join("BENCHMARKS.md") }
+    document(args).map_or_else(|| cargo::target(root, "bench").join("BENCHMARKS.md"), PathBuf::from)
 }
 
-/// Both, unless the caller chose, or is in a hurry: to build takes longer than to measure.
+/// Both, unless the caller chose, is in a hurry, as to build takes longer than to measure, or the second would say nothing.
 fn profiles(args: &[String]) -> &'static [&'static str] {
-    if args.iter().any(|arg| arg == "--profile" || arg == "--quick") { &[] } else { BOTH_PROFILES }
+    let one = ["--profile", "--quick", "--growing"];
+    if args.iter().any(|arg| one.contains(&arg.as_str())) { &[] } else { BOTH_PROFILES }
 }
 
 /// Removes plots of earlier reports that this one does not show.
@@ -74,18 +81,21 @@ mod tests {
     #[test]
     fn only_a_whole_report_goes_into_the_documents() {
         let root = Path::new("/r");
-        for line in ["", "--full"] {
-            assert_eq!(out(root, &words(line)), Path::new(REPORT), "{line}");
+        for (line, document) in [("", REPORT), ("--full", REPORT), ("--growing", GROWTH)] {
+            assert_eq!(out(root, &words(line)), Path::new(document), "{line}");
         }
-        for line in ["--quick", "pair", "--full churn", "--threads 1", "--allocators bandolier,system"] {
+        for line in
+            ["--quick", "pair", "--full churn", "--growing live", "--threads 1", "--allocators bandolier,system"]
+        {
             assert!(out(root, &words(line)).ends_with("bench/BENCHMARKS.md"), "{line}");
         }
     }
 
     #[test]
     fn both_profiles_are_measured_when_there_is_time() {
-        let counts = ["", "--full", "pair", "--quick", "--profile release"].map(|line| profiles(&words(line)).len());
-        assert_eq!(counts, [2, 2, 2, 0, 0]);
+        let counts = ["", "--full", "pair", "--quick", "--growing", "--profile release"]
+            .map(|line| profiles(&words(line)).len());
+        assert_eq!(counts, [2, 2, 2, 0, 0, 0]);
     }
 
     #[test]

@@ -7,10 +7,11 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
-usage: compare [--quick|--full] [--profile fat,release] [--threads 1,2,4,8] [--allocators bandolier,system,..]
+usage: compare [--quick|--full|--growing] [--profile fat,release] [--threads 1,2,4,8] [--allocators bandolier,system,..]
                [--out FILE] [filter ...]
   --quick       3 short rounds on 2 threads instead of 5 longer ones on 1 to 8
-  --full        9 rounds, and the workloads of growing sizes on up to 64 threads
+  --growing     instead of the usual workloads those of growing sizes, on up to 64 threads
+  --full        9 rounds, and both
   --profile     how the allocators and loops are built: `fat` (the default) inlines across crates; a second profile
                 has some rows only
   --out         where the report goes, with its plots in the folder `plots` beside it
@@ -21,6 +22,7 @@ usage: compare [--quick|--full] [--profile fat,release] [--threads 1,2,4,8] [--a
 pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) full: bool,
+    pub(crate) growing: bool,
     pub(crate) profiles: Vec<String>,
     /// `None`: as each set has them.
     pub(crate) threads: Option<Vec<usize>>,
@@ -34,6 +36,7 @@ impl Options {
         let mut options = Self {
             quick: false,
             full: false,
+            growing: false,
             profiles: vec!["fat".to_owned()],
             threads: None,
             peers: PEERS.iter().collect(),
@@ -45,6 +48,7 @@ impl Options {
             match word.as_str() {
                 "--quick" => options.quick = true,
                 "--full" => options.full = true,
+                "--growing" => options.growing = true,
                 "--profile" => options.profiles = each(&value()?, profile)?,
                 "--threads" => options.threads = Some(each(&value()?, threads)?),
                 "--allocators" => options.peers = each(&value()?, peer)?,
@@ -57,8 +61,8 @@ impl Options {
     }
 
     fn checked(self) -> Result<Self, String> {
-        if self.quick && self.full {
-            return Err("--quick or --full, not both".to_owned());
+        if [self.quick, self.full, self.growing].into_iter().filter(|&chosen| chosen).count() > 1 {
+            return Err("--quick, --full or --growing, one of them".to_owned());
         }
         if Plan::all(&self).is_empty() && !self.start_up() { Err("nothing to run".to_owned()) } else { Ok(self) }
     }
@@ -92,7 +96,7 @@ impl Options {
 
     /// Whether empty programs are started.
     pub(crate) fn start_up(&self) -> bool {
-        self.wants(start_up::NAME)
+        !self.growing && self.wants(start_up::NAME)
     }
 
     /// How many of them in a round.
@@ -151,7 +155,15 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_refused() {
-        let lines = ["--fast", "--threads 0", "--threads", "--allocators malloc", "--profile fat,", "--quick --full"];
+        let lines = [
+            "--fast",
+            "--threads 0",
+            "--threads",
+            "--allocators malloc",
+            "--profile fat,",
+            "--quick --full",
+            "--full --growing",
+        ];
         for line in lines.into_iter().chain(["no-such-workload"]) {
             assert!(options(line).is_err(), "{line}");
         }

@@ -27,7 +27,7 @@ impl Plan {
 
     /// Every sheet that was asked for and has a row.
     pub(crate) fn all(options: &Options) -> Vec<Self> {
-        let sets = SETS.iter().filter(|set| options.full || !set.full);
+        let sets = SETS.iter().filter(|set| options.full || options.growing == set.grows.is_some());
         sets.flat_map(|set| Self::of(options, set)).collect()
     }
 

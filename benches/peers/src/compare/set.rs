@@ -18,8 +18,8 @@ pub(crate) struct Set {
     pub(crate) few_threads: &'static [usize],
     /// A run takes seconds, so there are fewer rounds.
     pub(crate) long: bool,
-    /// It runs with `--full` alone.
-    pub(crate) full: bool,
+    /// What grows from one workload to the next, where they ask the same. Such sets run with `--full` and `--growing`.
+    pub(crate) grows: Option<&'static str>,
 }
 
 impl Set {
@@ -40,7 +40,7 @@ pub(crate) static SETS: [Set; 4] = [
         threads: &[1, 2, 4, 8],
         few_threads: &[2],
         long: false,
-        full: false,
+        grows: None,
     },
     Set {
         name: "stories",
@@ -50,17 +50,17 @@ pub(crate) static SETS: [Set; 4] = [
         threads: &[1, 4],
         few_threads: &[1],
         long: true,
-        full: false,
+        grows: None,
     },
     Set {
         name: "live",
         title: "Growing heaps",
         entries: &SCALING,
         only: &["live-*"],
-        threads: &[1, 2, 4, 8, 16, 32, 64],
+        threads: &[1, 4, 16, 64],
         few_threads: &[1, 2],
         long: true,
-        full: true,
+        grows: Some("live blocks"),
     },
     Set {
         name: "caches",
@@ -70,7 +70,7 @@ pub(crate) static SETS: [Set; 4] = [
         threads: &[1],
         few_threads: &[1],
         long: true,
-        full: true,
+        grows: Some("threads"),
     },
 ];
 

@@ -173,6 +173,17 @@ impl Entry {
         (self.least_threads..=self.most_threads).contains(&threads)
     }
 
+    /// The number at the end of its name, by which workloads differ that ask the same at growing sizes.
+    pub fn size(&self) -> Option<f64> {
+        let number = self.name.rsplit('-').next()?;
+        let (digits, factor) = match number.char_indices().next_back()? {
+            (end, 'k') => (&number[..end], 1e3),
+            (end, 'm') => (&number[..end], 1e6),
+            _ => (number, 1.0),
+        };
+        Some(digits.parse::<u32>().ok()? as f64 * factor)
+    }
+
     /// The workload of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().chain(&SCALING).chain([&EMPTY]).find(|entry| entry.name == name)
@@ -321,6 +332,13 @@ mod tests {
         for entry in ALL.iter().chain(&SCALING) {
             assert!(Entry::named(entry.name).is_some_and(|found| core::ptr::eq(found, entry)), "{}", entry.name);
         }
+    }
+
+    #[test]
+    fn what_grows_tells_its_size() {
+        let sizes = ["live-1k", "live-100k", "live-10m", "caches-10", "churn", "vec-small"]
+            .map(|name| Entry::named(name).unwrap().size());
+        assert_eq!(sizes, [Some(1e3), Some(1e5), Some(1e7), Some(10.0), None, None]);
     }
 
     #[test]

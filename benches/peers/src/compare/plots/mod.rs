@@ -2,6 +2,8 @@
 
 mod axis;
 mod canvas;
+mod chart;
+mod growth;
 mod heat;
 mod memory;
 mod palette;
@@ -26,7 +28,7 @@ type Result<T> = core::result::Result<T, Box<dyn Error>>;
 pub(crate) fn all(sheets: &[Sheet]) -> Result<Vec<Plot>> {
     let mut plots = Vec::new();
     for sheet in sheets {
-        for kind in [heat::plots, throughput::plots, memory::plots] {
+        for kind in [heat::plots, growth::plots, throughput::plots, memory::plots] {
             plots.extend(kind(sheet)?);
         }
     }
@@ -42,6 +44,7 @@ fn part(nth: usize, many: usize) -> String {
 mod tests {
     use super::{Plot, all};
     use crate::fixture::{Figures, row, row_of, sheet, stories};
+    use crate::set::SETS;
     use crate::sheet::Sheet;
 
     const FIGURES: &[Figures] = &[("bandolier", 1.5, 2.0), ("system", 6.0, 2.1), ("talc", 350.0, 1.9)];
@@ -78,6 +81,19 @@ mod tests {
             for word in [needed, &["bandolier", "system", "talc", &plot.title]].concat() {
                 assert!(words.iter().any(|found| found == word), "{word}: {words:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_grows_is_drawn_by_its_size() {
+        let rows = ["live-1k", "live-10k", "live-1m"].map(|name| (row(name, 4), FIGURES));
+        let mut sheet = sheet("fat", &rows);
+        sheet.plan.set = SETS.iter().find(|set| set.grows.is_some()).unwrap();
+        let plots = all(&[sheet]).unwrap();
+        let growth = plots.iter().find(|plot| plot.file == "growth-live-fat-1.svg").unwrap();
+        let words = words(growth);
+        for word in ["time in ns on 4 threads", "peak RSS in MiB on 4 threads", "1k", "10k", "1M", "talc"] {
+            assert!(words.iter().any(|found| found == word), "{word}: {words:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use core::fmt::{Result, Write};
 pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
     let (rounds, target) = (report.options.rounds(), report.options.target());
     let long_rounds = report.options.long_rounds();
-    writeln!(out, "# Benchmarks\n")?;
+    writeln!(out, "# {}\n", if report.options.growing { "Growth" } else { "Benchmarks" })?;
     writeln!(
         out,
         "Bandolier beside other allocators, each as the global allocator of processes of its own, in turns."
