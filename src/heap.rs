@@ -98,8 +98,10 @@ enum Kind {
 /// As a `static` with `#[global_allocator]` it replaces the program's allocator. It takes nothing from the back-end before
 /// the first allocation, and gives back what it can when [`reclaim`](Self::reclaim) is called.
 ///
-/// Several heaps may live in a process. A thread keeps its own cache for the first heap it allocates from that allows
-/// thread caches; for others it uses slots that all threads share, which costs an atomic exchange per operation.
+/// [`Bandolier::new`] is the heap of the process; [`with_backend`](Self::with_backend) makes others, each its own. A thread has
+/// a cache for the first, and one for the first other heap that it allocates from; for the rest it uses slots that all
+/// threads share, which costs an atomic exchange per operation. `Bandolier::with_backend(Os)` is a heap of its own on the
+/// operating system's memory.
 ///
 /// # Examples
 ///

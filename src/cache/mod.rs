@@ -5,7 +5,7 @@
 //!
 //! | locator  | the pair is                        | fast path                  | for                                      |
 //! |----------|------------------------------------|----------------------------|------------------------------------------|
-//! | `thread` | the thread's own, in TLS           | loads and stores           | the first heap that a thread allocates from |
+//! | `thread` | the thread's own, in TLS           | loads and stores           | the heap of the process, and the first other one of a thread |
 //! | `shared` | anybody's, claimed by one exchange | one exchange and one store | `no_std`, other heaps, before and after TLS |
 //!
 //! # Invariants
