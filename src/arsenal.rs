@@ -374,8 +374,8 @@ impl Arsenal {
     /// Counts a thread that keeps magazines of this arsenal from now on; the home it gets.
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn enlist(&self) -> Home {
-        // Relaxed: the thread itself is the witness that the heap lives; `is_unattended` is asked only when no call is
-        // under way.
+        // Relaxed: the thread itself is the witness that the heap lives; `threads` is asked for that only when no call
+        // is under way.
         Home::nth(self.threads.fetch_add(1, Ordering::Relaxed))
     }
 

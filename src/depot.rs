@@ -66,7 +66,7 @@ pub(crate) struct Depot {
 const DOUBLINGS: usize = (MAGAZINE_BYTES_GROWN / MAGAZINE_BYTES).ilog2() as usize;
 
 /// The capacities of magazines by doublings and classes; to divide at every trade would take too long.
-const CAPACITIES: [PerClass<Rounds>; DOUBLINGS + 1] = {
+static CAPACITIES: [PerClass<Rounds>; DOUBLINGS + 1] = {
     let mut capacities = [PerClass([Rounds(0); SizeClass::COUNT]); DOUBLINGS + 1];
     let mut at = 0;
     while at < (DOUBLINGS + 1) * SizeClass::COUNT {
@@ -109,9 +109,9 @@ impl Depot {
         self.take_from(class, self.corner(home))
     }
 
-    /// A magazine with rounds from any shelf, if there is one.
-    pub(crate) fn take_abroad(&self, class: SizeClass) -> Option<Top> {
-        self.corners.iter().find_map(|corner| self.take_from(class, corner))
+    /// A magazine with rounds from another shelf, if there is one.
+    pub(crate) fn take_abroad(&self, class: SizeClass, home: Home) -> Option<Top> {
+        home.turns(CORNERS).skip(1).find_map(|corner| self.take_from(class, &self.corners[corner]))
     }
 
     /// Takes the magazines of `class` one after the other: as many rounds as lie here, and no fewer than shelves keep by
@@ -119,7 +119,8 @@ impl Depot {
     pub(crate) fn drained(&self, class: SizeClass) -> impl Iterator<Item = Top> {
         let mut left = self.counts(class).1.max(CORNERS * DEPOT_MAGAZINES * MOST_ROUNDS);
         core::iter::from_fn(move || {
-            let top = (left > 0).then(|| self.take_abroad(class)).flatten()?;
+            let any = || self.corners.iter().find_map(|corner| self.take_from(class, corner));
+            let top = (left > 0).then(any).flatten()?;
             left = left.saturating_sub(top.rounds().0.into());
             Some(top)
         })

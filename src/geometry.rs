@@ -40,13 +40,14 @@ sized! {
     KEEP: usize = 8 << 20, tiny 16 << 20;
     /// Bytes freed between two looks at what is kept.
     LOOK: usize = 2 << 20, tiny 4 << 20;
-    /// Bytes that a thread frees before it says so.
+    /// Bytes in magazines that the first thread frees before it says so; the later ones say so earlier.
     NOTE: usize = 256 << 10, tiny 4 << 20;
     /// Bytes given back at one time by a heap that was not asked.
     STRIDE: usize = 32 << 20, tiny 32 << 20;
     /// Empty magazines that a rack keeps.
     EMPTY_MAGAZINES: usize = 32, tiny 8;
     /// Empty magazines that a thread keeps.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     SPARES: usize = 8, tiny 1;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;

@@ -99,8 +99,8 @@ enum Kind {
 /// the first allocation, and gives back what it can when [`reclaim`](Self::reclaim) is called.
 ///
 /// [`Bandolier::new`] is the heap of the process; [`with_backend`](Self::with_backend) makes others, each its own. A thread has
-/// a cache for the first, and one for the first other heap that it allocates from; for the rest it uses slots that all
-/// threads share, which costs an atomic exchange per operation. `Bandolier::with_backend(Os)` is a heap of its own on the
+/// a cache for the first, and one for the first other heap whose small blocks it takes or frees; for the rest it uses slots
+/// that all threads share, which costs an atomic exchange per operation. `Bandolier::with_backend(Os)` is a heap of its own on the
 /// operating system's memory.
 ///
 /// # Examples
@@ -119,7 +119,8 @@ enum Kind {
 ///
 /// # Dropping
 ///
-/// A heap that is dropped gives everything back to its back-end; blocks still in use are then invalid, as those of any
+/// The heap of the process stays when a name of it is dropped. Another
+/// heap that is dropped gives everything back to its back-end; blocks still in use are then invalid, as those of any
 /// allocator that is gone. One with thread caches can do that only when no thread keeps magazines of it any more;
 /// otherwise its memory is leaked. A heap that is meant to be dropped is best made
 /// [`without_thread_caches`](Self::without_thread_caches).
@@ -185,7 +186,8 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// The same heap, to be used through shared slots only: for heaps that come and go.
+    /// The same heap, for which no thread gets a cache by this value: for heaps that come and go. A thread that has one already,
+    /// through another name of the heap of the process, works from it all the same.
     #[must_use]
     pub const fn without_thread_caches(mut self) -> Self {
         self.caches = Caches::Shared;
@@ -335,7 +337,7 @@ impl<B: Backend> Bandolier<B> {
     fn made(&self) -> Option<&Heap> {
         // Acquire: the heap, made before the Release in `make`.
         let heap = self.place().load(Ordering::Acquire);
-        // SAFETY: null, or a heap that lives as long as this value: only `drop` takes it away.
+        // SAFETY: null, or a heap that lives as long as this value: only `drop` takes it away, and never that of the process.
         let heap = unsafe { heap.as_ref() }?;
         heap.witness.look();
         Some(heap)
@@ -502,8 +504,16 @@ impl<B: Backend> Bandolier<B> {
     /// Where the calling thread looks first.
     fn home(&self, heap: &Heap) -> Home {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        if let Some(home) = self.own(heap, thread::ThreadCache::home) {
-            return home;
+        {
+            // A thread begins to work for another heap only when it has chunks of it to keep: the heap then waits for it.
+            let home = if Self::SOLE {
+                self.own(heap, thread::ThreadCache::home)
+            } else {
+                Self::cache(|cache| cache.works_for(&heap.arsenal).then(|| cache.home()))
+            };
+            if let Some(home) = home {
+                return home;
+            }
         }
         let _ = heap;
         Home::of_stack()
@@ -576,8 +586,8 @@ impl<B: Backend> Bandolier<B> {
     /// returns every slab and every segment in which nothing is in use, and the pages of free units.
     ///
     /// May be called at any time, from any thread, several at once; allocation goes on meanwhile. Magazines of other
-    /// threads are handed in when those threads next run empty or full, call [`flush_thread`](Self::flush_thread), or
-    /// exit; what they hold stays until the reclaim after that.
+    /// threads are handed in when those threads next run empty or full, take or free a larger block, call
+    /// [`flush_thread`](Self::flush_thread), or exit; what they hold stays until the reclaim after that.
     pub fn reclaim(&self) -> Reclaimed {
         let Some(heap) = self.made() else { return Reclaimed::default() };
         heap.arsenal.recall();

@@ -26,6 +26,11 @@ impl Home {
         Self((stack.wrapping_mul(0x9e37_79b9) >> 8) as u32)
     }
 
+    /// A part of `whole`, the less the more came before: those of `n` parties are together `whole` times log₂ `n` at most.
+    pub(crate) fn part(self, whole: usize) -> usize {
+        whole >> self.0.saturating_add(1).ilog2()
+    }
+
     /// Which of `places` is the first; `places` is not zero.
     pub(crate) fn first(self, places: u32) -> u32 {
         self.0 % places
@@ -41,6 +46,13 @@ impl Home {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::Home;
+
+    #[test]
+    fn parts_are_bounded_together() {
+        assert_eq!([0, 1, 2, 3, 7].map(|n| Home::nth(n).part(256)), [256, 128, 128, 64, 32]);
+        assert!((0..1000).map(|n| Home::nth(n).part(1 << 20)).sum::<usize>() <= 10 << 20);
+        assert_eq!(Home::nth(usize::MAX).part(1 << 20), 0);
+    }
 
     #[test]
     fn every_place_has_its_turn() {

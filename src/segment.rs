@@ -13,8 +13,8 @@
 //!   release   all free ─▶ all claimed ─▶ vacant       exclusive, because no unit is anybody else's
 //! ```
 //!
-//! The lowest segment that may serve is tried first, so the highest ones drain; within it, units whose pages are there
-//! already are preferred to fresh ones.
+//! Who looks for a run begins at one of the segments that may serve, by its home, and goes on with the next ones; within a
+//! segment, units whose pages are there already are preferred to fresh ones.
 //!
 //! # Invariants
 //! - A unit whose bit in `free` is clear belongs to the one party that cleared it (or does not exist).

@@ -85,6 +85,30 @@ fn a_heap_without_thread_caches_goes_while_its_threads_live() {
     }
 }
 
+/// A thread that has used runs only has no magazines to hand in, so nobody waits for it.
+#[test]
+fn a_heap_with_thread_caches_does_not_wait_for_who_has_none() {
+    let (heap, account) = threaded(from_system());
+    let heap = Arc::new(heap);
+    let (stop, stopped) = channel::<()>();
+    let (done, wait) = channel();
+    let thread = thread::spawn({
+        let heap = heap.clone();
+        move || {
+            Block::new(&*heap, layout(100_000, 8), 1).unwrap().free(&*heap);
+            drop(heap);
+            done.send(()).unwrap();
+            assert!(stopped.recv().is_err(), "woken by the end of the test only");
+        }
+    });
+    wait.recv().unwrap();
+    assert_eq!(heap.stats().threads, 0);
+    drop(heap);
+    assert_eq!(account.outstanding(), 0);
+    drop(stop);
+    thread.join().unwrap();
+}
+
 #[test]
 fn a_heap_with_thread_caches_goes_after_its_threads() {
     let (heap, account) = threaded(from_system());

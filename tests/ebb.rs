@@ -72,6 +72,38 @@ fn a_burst_of_chunks_goes_back_by_itself_from_any_thread() {
     assert_eq!(given, [true; THREADS]);
 }
 
+/// Each frees little and sleeps; together it is much.
+#[test]
+fn what_many_threads_free_goes_back_while_they_sleep() {
+    const THREADS: usize = 300;
+    const EACH: usize = 64;
+    let (backend, account) = Metered::new(Os);
+    let heap = Bandolier::with_backend(backend);
+    let (filled, freed, over) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+    let (full, left) = std::thread::scope(|scope| {
+        for n in 0..THREADS {
+            let (heap, filled, freed, over) = (&heap, &filled, &freed, &over);
+            let body = move || {
+                let blocks: Vec<_> =
+                    (0..EACH).map(|m| Block::new(heap, layout(4096, 8), (n * EACH + m) as u64)).collect();
+                filled.wait();
+                free(heap, blocks.into_iter().flatten());
+                freed.wait();
+                over.wait();
+            };
+            std::thread::Builder::new().stack_size(128 << 10).spawn_scoped(scope, body).unwrap();
+        }
+        filled.wait();
+        let full = account.outstanding() - account.purged();
+        freed.wait();
+        let left = account.outstanding() - account.purged();
+        over.wait();
+        (full, left)
+    });
+    assert!(full > THREADS * EACH * 4096);
+    assert!(left < full * 2 / 3, "{} of {} MiB are left", left / MIB, full / MIB);
+}
+
 #[test]
 fn what_blocks_shrink_by_goes_back_by_itself() {
     let (heap, account) = heap(Metered::new(Os));

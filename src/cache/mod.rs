@@ -44,7 +44,8 @@ impl Pair {
     ) -> Option<Round> {
         if self.previous.rounds() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
-        } else if let Some(full) = arsenal.depot.take(class, pouch.home()).or_else(|| Self::take_abroad(arsenal, class))
+        } else if let Some(full) =
+            arsenal.depot.take(class, pouch.home()).or_else(|| Self::take_abroad(arsenal, class, pouch.home()))
         {
             let spare = core::mem::replace(&mut self.previous, self.loaded);
             self.loaded = full;
@@ -55,12 +56,12 @@ impl Pair {
         self.pop().or_else(|| arsenal.take_one(backend, class))
     }
 
-    /// A full magazine that others have left, whose chunks lie in their processors' caches: they are asked for at
+    /// A full magazine that others have left in another corner, whose chunks lie in their processors' caches: they are asked for at
     /// once, so that all but the first come while others are used.
     #[cold]
     #[inline(never)]
-    fn take_abroad(arsenal: &Arsenal, class: SizeClass) -> Option<Top> {
-        let full = arsenal.depot.take_abroad(class)?;
+    fn take_abroad(arsenal: &Arsenal, class: SizeClass, home: Home) -> Option<Top> {
+        let full = arsenal.depot.take_abroad(class, home)?;
         // SAFETY: taken from the depot, so ours; it stays as it is.
         unsafe { full.inside() }.iter().rev().for_each(|&chunk| cpu::fetch(chunk));
         Some(full)

@@ -38,6 +38,7 @@ impl<const SPARES: usize> Pouch<SPARES> {
         self.home.get()
     }
 
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn set_home(&self, home: Home) {
         self.home.set(home);
     }
@@ -73,17 +74,21 @@ impl<const SPARES: usize> Pouch<SPARES> {
     pub(crate) fn note(&self, arsenal: &Arsenal, bytes: usize) {
         let freed = self.freed.get() + bytes;
         self.freed.set(freed);
-        if freed >= NOTE {
+        if freed >= self.home().part(NOTE) {
             self.settle(arsenal);
         }
     }
 
     /// Notes what was freed and not noted yet.
     pub(crate) fn settle(&self, arsenal: &Arsenal) {
-        arsenal.surplus.note(self.freed.replace(0), self.home());
+        let freed = self.freed.replace(0);
+        if freed > 0 {
+            arsenal.surplus.note(freed, self.home());
+        }
     }
 
     /// Hands everything in.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn hand_in(&self, arsenal: &Arsenal) {
         self.settle(arsenal);
         while let Some(spare) = self.take() {

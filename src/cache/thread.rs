@@ -1,6 +1,6 @@
 //! A thread's own caches: magazines in thread-local storage, touched by nobody else.
 //!
-//! There are two: one for the heap of the process, and one for the first other heap that the thread allocates from. Only
+//! There are two: one for the heap of the process, and one for the first other heap whose chunks the thread takes or gives. Only
 //! that of the second kind has to be asked whose it is, before it is used.
 //!
 //! ```text
@@ -22,7 +22,7 @@
 //! own.) What runs later still finds the state `gone`, and the shared slots.
 //!
 //! # Invariants
-//! - A thread has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
+//! - A cache has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
 //!   (`Arsenal::enlist`): a heap is not torn down before.
 
 use super::Pair;
@@ -44,7 +44,7 @@ enum State {
     Gone,
 }
 
-/// The magazines of one thread.
+/// The magazines that one thread has of one heap.
 pub(crate) struct ThreadCache {
     owner: Cell<*const Arsenal>,
     loaded: PerClass<Cell<Top>>,
