@@ -87,6 +87,8 @@ fn what_many_threads_free_goes_back_while_they_sleep() {
                 let blocks: Vec<_> =
                     (0..EACH).map(|m| Block::new(heap, layout(4096, 8), (n * EACH + m) as u64)).collect();
                 filled.wait();
+                // The amount is read.
+                filled.wait();
                 free(heap, blocks.into_iter().flatten());
                 freed.wait();
                 over.wait();
@@ -95,6 +97,7 @@ fn what_many_threads_free_goes_back_while_they_sleep() {
         }
         filled.wait();
         let full = account.outstanding() - account.purged();
+        filled.wait();
         freed.wait();
         let left = account.outstanding() - account.purged();
         over.wait();
