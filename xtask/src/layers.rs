@@ -32,7 +32,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ),
     ("L2", &["pool", "map"]),
     ("L3", &["magazine", "segment"]),
-    ("L4", &["slab", "depot"]),
+    ("L4", &["slab", "slab::record", "depot"]),
     ("L5", &["arsenal"]),
     ("L6", &["cache", "cache::pouch", "cache::thread", "cache::shared", "cache::cpu"]),
     ("L7", &["reclaim"]),
