@@ -10,6 +10,7 @@
 
 use crate::arsenal::Arsenal;
 use crate::backend::{Backend, Native};
+use crate::cache::cpus::{Cpus, Post};
 use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;
@@ -34,6 +35,7 @@ use core::ptr::{self, NonNull};
 struct Heap {
     /// First, so that a heap and its arsenal have one address, by which threads know it.
     arsenal: Arsenal,
+    cpus: Cpus,
     slots: Slots,
     witness: Witness,
 }
@@ -43,7 +45,7 @@ const _: () = assert!(core::mem::offset_of!(Heap, arsenal) == 0);
 impl Heap {
     const_fn! {
         fn new() -> Self {
-            Self { arsenal: Arsenal::new(), slots: Slots::new(), witness: Witness::new() }
+            Self { arsenal: Arsenal::new(), cpus: Cpus::new(), slots: Slots::new(), witness: Witness::new() }
         }
     }
 
@@ -68,10 +70,13 @@ impl Heap {
     }
 }
 
-/// Whether threads get caches of their own.
+/// Whose magazines a thread works from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Caches {
+    /// The CPU's, and of classes in which a thread is busy, its own.
+    Hybrid,
     Thread,
+    Cpu,
     Shared,
 }
 
@@ -184,6 +189,30 @@ impl<B: Backend> Bandolier<B> {
                 backend: ManuallyDrop::new(backend),
             }
         }
+    }
+
+    /// The same heap, in which every thread works from magazines of its own from its first block on: the least time, and the
+    /// most memory where threads are many.
+    #[must_use]
+    pub const fn per_thread(mut self) -> Self {
+        self.caches = Caches::Thread;
+        self
+    }
+
+    /// The same heap, in which threads work from the magazines of the CPU that they run on, and of those classes in which they
+    /// are busy, from magazines of their own. Where the first is not possible, from their own only.
+    #[must_use]
+    pub const fn hybrid(mut self) -> Self {
+        self.caches = Caches::Hybrid;
+        self
+    }
+
+    /// The same heap, in which threads work from the magazines of the CPU that they run on, and have none of their own: the
+    /// least memory where threads are many. Where that is not possible, each has its own.
+    #[must_use]
+    pub const fn per_cpu(mut self) -> Self {
+        self.caches = Caches::Cpu;
+        self
     }
 
     /// The same heap, for which no thread gets a cache by this value: for heaps that come and go. A thread that has one already,
@@ -384,8 +413,34 @@ impl<B: Backend> Bandolier<B> {
         Self::cache(|cache| cache.enter(&heap.arsenal, thread::register).then(|| work(cache)))
     }
 
+    /// Whether the calling thread is to use its own magazines of `class`, as far as it has a choice.
+    #[inline(always)]
+    fn is_own(&self, class: SizeClass) -> bool {
+        match self.caches {
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            Caches::Hybrid => Self::cache(|cache| cache.earns(class)),
+            Caches::Thread => true,
+            _ => false,
+        }
+    }
+
+    /// Where the calling thread works for its CPU, if it is to.
+    #[inline(always)]
+    fn post(&self, heap: &Heap, class: SizeClass) -> Option<Post> {
+        if self.caches == Caches::Shared || self.is_own(class) {
+            return None;
+        }
+        heap.cpus.post(&heap.arsenal, &*self.backend)
+    }
+
     #[inline(always)]
     fn take(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
+        if let Some(post) = self.post(heap, class) {
+            if let Some(chunk) = heap.cpus.alloc(post, &heap.arsenal, &*self.backend, class) {
+                return Some(chunk);
+            }
+            return heap.slots.alloc(&heap.arsenal, &*self.backend, class);
+        }
         #[cfg(all(feature = "std", not(all(test, loom))))]
         if let Some(chunk) = self.own(heap, |cache| cache.alloc(&heap.arsenal, &*self.backend, class)) {
             return chunk;
@@ -396,6 +451,12 @@ impl<B: Backend> Bandolier<B> {
     /// Gives a chunk; the home that what was freed is noted for.
     #[inline(always)]
     fn give(&self, heap: &Heap, class: SizeClass, chunk: Round) -> Home {
+        if let Some(post) = self.post(heap, class) {
+            if heap.cpus.dealloc(post, &heap.arsenal, &*self.backend, class, chunk) {
+                return post.home();
+            }
+            return heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk);
+        }
         #[cfg(all(feature = "std", not(all(test, loom))))]
         if let Some(home) = self.own(heap, |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk)) {
             return home;
@@ -451,6 +512,7 @@ impl<B: Backend> Bandolier<B> {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         Self::cache(|cache| cache.flush(&heap.arsenal));
         heap.slots.hand_in(&heap.arsenal);
+        let _all = heap.cpus.hand_in(&heap.arsenal, &*self.backend);
     }
 
     #[cold]
@@ -506,7 +568,10 @@ impl<B: Backend> Bandolier<B> {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         {
             // A thread begins to work for another heap only when it has chunks of it to keep: the heap then waits for it.
-            let home = if Self::SOLE {
+            let post = if self.caches == Caches::Shared { None } else { heap.cpus.post(&heap.arsenal, &*self.backend) };
+            let home = if let Some(post) = post {
+                Some(post.home())
+            } else if Self::SOLE {
                 self.own(heap, thread::ThreadCache::home)
             } else {
                 Self::cache(|cache| cache.works_for(&heap.arsenal).then(|| cache.home()))
@@ -613,7 +678,7 @@ impl<B: Backend> Bandolier<B> {
         let mut classes = PerClass([ClassStats::default(); SizeClass::COUNT]);
         for (class, stats) in SizeClass::all().zip(&mut classes.0) {
             *stats = arsenal.class_stats(class);
-            stats.cached += heap.slots.rounds(class);
+            stats.cached += heap.slots.rounds(class) + heap.cpus.rounds(class);
             #[cfg(all(feature = "std", not(all(test, loom))))]
             Self::cache(|cache| stats.cached += cache.rounds(arsenal, class));
         }
@@ -641,6 +706,8 @@ impl<B: Backend> Drop for Bandolier<B> {
                 return;
             }
             // SAFETY: no thread is counted, and no call is under way, for there is no other reference to this value.
+            unsafe { heap.cpus.release(heap.arsenal.supply(&*self.backend)) };
+            // SAFETY: as above.
             unsafe { heap.arsenal.release(&*self.backend) };
             // Relaxed: nobody else has this value. The pointer, and not `heap`, has the right to the memory.
             if let Some(memory) = NonNull::new(self.heap.load(Ordering::Relaxed)) {

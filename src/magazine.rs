@@ -49,7 +49,8 @@ struct Header {
     /// In it and in those below it on its stack: rounds, and magazines.
     piled: Atomic<u32>,
     height: Atomic<u16>,
-    capacity: Cell<u8>,
+    /// Read also by who counts what CPUs have, hence atomic; of no matter to anybody else.
+    capacity: Atomic<u8>,
     parked: Cell<u8>,
     witness: Witness,
 }
@@ -80,7 +81,7 @@ impl Record for Magazine {
                 index: Cell::new(index),
                 piled: Atomic::new(0),
                 height: Atomic::new(0),
-                capacity: Cell::new(0),
+                capacity: Atomic::new(0),
                 parked: Cell::new(0),
                 witness: Witness::new(),
             },
@@ -135,7 +136,8 @@ impl Magazine {
         // SAFETY: as above.
         let header = unsafe { &magazine.as_ref().header };
         header.witness.touch();
-        header.capacity.set(capacity.0 as u8);
+        // Relaxed: the owner's; whoever owns the magazine next gets it with the magazine.
+        header.capacity.store(capacity.0 as u8, Ordering::Relaxed);
         top
     }
 
@@ -147,7 +149,8 @@ impl Magazine {
         // SAFETY: ours, by the caller's promise.
         let header = unsafe { &magazine.as_ref().header };
         header.witness.touch();
-        let (capacity, rounds) = (header.capacity.get(), header.parked.get());
+        // Relaxed: as in `arm`.
+        let (capacity, rounds) = (header.capacity.load(Ordering::Relaxed), header.parked.get());
         Top(Self::word(magazine, WORDS - 1 - usize::from(capacity - rounds)))
     }
 }
@@ -231,7 +234,8 @@ impl Top {
 
     /// How many rounds fit into the magazine; none into `NONE`.
     pub(crate) fn capacity(self) -> Rounds {
-        self.header().map_or(Rounds(0), |header| Rounds(header.capacity.get().into()))
+        // Relaxed: as in `arm`.
+        self.header().map_or(Rounds(0), |header| Rounds(header.capacity.load(Ordering::Relaxed).into()))
     }
 
     /// Rounds that still fit in.

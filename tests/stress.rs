@@ -178,6 +178,24 @@ fn the_operating_system_through_shared_slots() {
     stress(Bandolier::with_backend(Os).without_thread_caches(), 700, MOST);
 }
 
+#[test]
+#[cfg(all(feature = "std", not(miri)))]
+fn the_operating_system_per_cpu() {
+    stress(Bandolier::with_backend(Os).per_cpu(), 900, MOST);
+}
+
+#[test]
+#[cfg(not(miri))]
+fn from_global_per_cpu() {
+    stress(Bandolier::with_backend(from_system()).per_cpu(), 1000, MOST);
+}
+
+#[test]
+#[cfg(all(feature = "std", not(miri)))]
+fn the_operating_system_per_cpu_and_per_thread() {
+    stress(Bandolier::with_backend(Os).hybrid(), 1100, MOST);
+}
+
 /// Threads that have a cache for the heap of the process have another for this one.
 #[test]
 #[cfg(all(feature = "std", not(miri)))]

@@ -227,6 +227,98 @@ mod imp {
     }
 }
 
+/// What restartable sequences need of the system: the place of the thread's record, and a fence that reaches into them.
+#[cfg(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
+pub(crate) mod restart {
+    use crate::sync::{Atomic, Ordering};
+    use core::num::NonZeroIsize;
+
+    /// Not looked for yet.
+    const UNKNOWN: isize = isize::MIN;
+
+    static OFFSET: Atomic<isize> = Atomic::new(UNKNOWN);
+
+    /// Where libc keeps the record that the kernel has of each thread, in bytes from the thread pointer; `None` when there is
+    /// none.
+    #[inline(always)]
+    pub(crate) fn offset() -> Option<NonZeroIsize> {
+        // Relaxed: the value is the same whoever asks first, and nothing else hangs on it.
+        let known = OFFSET.load(Ordering::Relaxed);
+        NonZeroIsize::new(if known == UNKNOWN { look() } else { known })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look() -> isize {
+        // SAFETY: glibc's, since 2.35: the record's size is an `unsigned int`, zero when there is no record.
+        let size = unsafe { value::<u32>(c"__rseq_size") };
+        // SAFETY: as above, of type `ptrdiff_t`.
+        let offset = unsafe { value::<isize>(c"__rseq_offset") };
+        let found = match (size, offset) {
+            (Some(size), Some(offset)) if size > 0 && kernel_is_sound() => offset,
+            _ => 0,
+        };
+        // Relaxed: as in `offset`.
+        OFFSET.store(found, Ordering::Relaxed);
+        found
+    }
+
+    /// The value of a variable of libc's, if it has one of that name.
+    ///
+    /// # Safety
+    /// A variable of that name has the type `T`.
+    unsafe fn value<T: Copy>(name: &core::ffi::CStr) -> Option<T> {
+        // SAFETY: a name that ends with a zero; the default handle looks in what is loaded.
+        let place = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.cast::<T>();
+        // SAFETY: null, or where a variable of that type is, by the caller's promise.
+        (!place.is_null()).then(|| unsafe { place.read() })
+    }
+
+    /// On arm64, Linux 6.19 to 7.0.13 does not restart a sequence when the thread goes on on the same CPU
+    /// (<https://lkml.iu.edu/2604.2/08673.html>, mended in 7.0.14).
+    fn kernel_is_sound() -> bool {
+        if cfg!(not(target_arch = "aarch64")) {
+            return true;
+        }
+        let mut name = core::mem::MaybeUninit::<libc::utsname>::zeroed();
+        // SAFETY: a place for the names; all zeros are names of no length already.
+        let names = unsafe {
+            libc::uname(name.as_mut_ptr());
+            name.assume_init()
+        };
+        let mut numbers = names.release.split(|&byte| !(byte as u8).is_ascii_digit()).map(|digits| {
+            digits
+                .iter()
+                .fold(0_u32, |number, &digit| number.saturating_mul(10).saturating_add(u32::from(digit as u8 - b'0')))
+        });
+        let mut next = || numbers.next().unwrap_or(0);
+        let release = (next(), next(), next());
+        !((6, 19, 0)..(7, 0, 14)).contains(&release)
+    }
+
+    const FENCE: libc::c_int = 1 << 7;
+    const REGISTER: libc::c_int = 1 << 8;
+    const ON_CPU: libc::c_uint = 1;
+
+    /// Asks the kernel for the right to [`fence`]; whether it is given.
+    pub(crate) fn may_fence() -> bool {
+        // SAFETY: touches no memory.
+        unsafe { libc::syscall(libc::SYS_membarrier, REGISTER, 0, 0) == 0 }
+    }
+
+    /// Restarts what sequence the process runs on that CPU, if any; whether that was done. What was written before is seen
+    /// by the sequences that begin there afterwards, and what those before have written is seen by the caller.
+    pub(crate) fn fence(cpu: usize) -> bool {
+        // SAFETY: touches no memory.
+        unsafe { libc::syscall(libc::SYS_membarrier, FENCE, ON_CPU, cpu as libc::c_int) == 0 }
+    }
+}
+
 /// The end of a thread.
 #[cfg(target_os = "linux")]
 mod exit {

@@ -40,3 +40,305 @@ pub(crate) fn in_register<T>(pointer: *const T) -> *const T {
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     pointer
 }
+
+/// A word of a magazine.
+type Word = *mut u8;
+
+/// What a CPU has: its magazines, by places.
+pub(crate) type Places = *mut *mut Word;
+
+/// Restartable sequences: a few instructions up to one store, which the kernel begins anew if the thread was preempted,
+/// moved to another CPU, or interrupted by a signal before that store. So they see and change what belongs to the CPU as if
+/// nobody else ran there.
+///
+/// By the kernel's interface alone (`Documentation/userspace-api/rseq.rst`): the thread's record is that of libc, of it only
+/// `rseq_cs` is written, and nothing in a sequence calls or traps. A sequence begins with the store that announces it, which
+/// the kernel takes back when it interrupts, so an abort jumps there. What the sequence reads again after an abort is an input
+/// that it does not change.
+#[cfg(all(
+    feature = "std",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri),
+    not(all(test, loom))
+))]
+mod sequences {
+    use super::{Places, Word};
+    use crate::backend::os::restart;
+    pub(crate) use crate::backend::os::restart::{fence, may_fence};
+    use crate::geometry::BLOCK;
+    use core::arch::asm;
+    use core::ptr::NonNull;
+
+    /// The thread's record, as the kernel has it. `repr` and fields are the interface's.
+    #[repr(C)]
+    struct Record {
+        cpu_id_start: u32,
+        cpu_id: i32,
+        rseq_cs: u64,
+    }
+
+    /// Where the calling thread tells the kernel of its sequences. Not to be used by others.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Seat(NonNull<Record>);
+
+    /// One sequence: with the places of the CPU that it runs on in `{at}`, unless there are none, and then the lines
+    /// given, of which the last is the one store. Lines leave early by jumping to `773f`.
+    #[cfg(target_arch = "x86_64")]
+    macro_rules! sequence {
+        ($before:literal; $($line:literal,)*; $($operands:tt)*) => {
+            asm!(
+                ".pushsection __rseq_cs, \"aw\"",
+                ".balign 32",
+                "77: .long 0, 0",
+                ".quad 772f, 773f - 772f, 774f",
+                ".popsection",
+                "771:",
+                $before,
+                "lea {at}, [rip + 77b]",
+                "mov [{record} + 8], {at}",
+                "772:",
+                "movsxd {at}, dword ptr [{record} + 4]",
+                "mov {at}, [{table} + {at} * 8]",
+                "test {at}, {at}",
+                "jz 773f",
+                $($line,)*
+                "773:",
+                ".pushsection .text.bandolier_restart, \"ax\"",
+                ".byte 0x0f, 0xb9, 0x3d",
+                ".long 0x53053053",
+                "774: jmp 771b",
+                ".popsection",
+                $($operands)*
+                at = out(reg) _,
+                options(nostack)
+            )
+        };
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    macro_rules! sequence {
+        ($before:literal; $($line:literal,)*; $($operands:tt)*) => {
+            asm!(
+                ".pushsection __rseq_cs, \"aw\"",
+                ".balign 32",
+                "77: .long 0, 0",
+                ".quad 772f, 773f - 772f, 774f",
+                ".popsection",
+                "771:",
+                $before,
+                "adrp {at}, 77b",
+                "add {at}, {at}, :lo12:77b",
+                "str {at}, [{record}, #8]",
+                "772:",
+                "ldrsw {at}, [{record}, #4]",
+                "ldr {at}, [{table}, {at}, lsl #3]",
+                "cbz {at}, 773f",
+                $($line,)*
+                "773:",
+                ".pushsection .text.bandolier_restart, \"ax\"",
+                ".inst 0xd428bc00",
+                "774: b 771b",
+                ".popsection",
+                $($operands)*
+                at = out(reg) _,
+                // A linker may reach the abort's branch through these.
+                out("x16") _,
+                out("x17") _,
+                options(nostack)
+            )
+        };
+    }
+
+    fn thread_pointer() -> *mut u8 {
+        let pointer;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: reads the thread pointer, which lies at offset 0 of what it points to.
+        unsafe {
+            asm!("mov {}, fs:0", out(reg) pointer, options(pure, readonly, nostack, preserves_flags));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: reads a register.
+        unsafe {
+            asm!("mrs {}, tpidr_el0", out(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+        }
+        pointer
+    }
+
+    impl Seat {
+        /// The calling thread's; `None` where there are no restartable sequences.
+        #[inline(always)]
+        pub(crate) fn here() -> Option<Self> {
+            let offset = restart::offset()?;
+            NonNull::new(thread_pointer().wrapping_offset(offset.get()).cast()).map(Self)
+        }
+
+        /// The CPU that the thread runs on, or ran on just now; `None` while the kernel does not know of the record.
+        pub(crate) fn cpu(self) -> Option<usize> {
+            // SAFETY: the record lies in the thread's own storage; the kernel writes it while the thread does not run, hence
+            // volatile.
+            usize::try_from(unsafe { (&raw const (*self.0.as_ptr()).cpu_id).read_volatile() }).ok()
+        }
+
+        /// Takes a round out of the magazine at `place` of this CPU; null when it has none, or the CPU has no places.
+        ///
+        /// # Safety
+        /// `table` has, for each number that a CPU can have and for −1 and −2, null or that CPU's places, and those have
+        /// `place`; at every place is a `Top`, and places of a table are read and written by sequences alone.
+        #[inline(always)]
+        pub(crate) unsafe fn pop(self, table: *const Places, place: usize) -> Word {
+            let mut round: Word;
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise.
+            unsafe {
+                sequence!("xor {round:e}, {round:e}";
+                    "lea {at}, [{at} + {place} * 8]",
+                    "mov {top}, [{at}]",
+                    "mov {round}, [{top}]",
+                    "test {round}, {round}",
+                    "jz 773f",
+                    "sub {top}, 8",
+                    "mov [{at}], {top}",;
+                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    top = out(reg) _, round = out(reg) round,
+                );
+            }
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the caller's promise.
+            unsafe {
+                sequence!("mov {round}, xzr";
+                    "add {at}, {at}, {place}, lsl #3",
+                    "ldr {top}, [{at}]",
+                    "ldr {round}, [{top}]",
+                    "cbz {round}, 773f",
+                    "sub {top}, {top}, #8",
+                    "str {top}, [{at}]",;
+                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    top = out(reg) _, round = out(reg) round,
+                );
+            }
+            round
+        }
+
+        /// Puts a round into the magazine at `place` of this CPU; whether it did, and did not find the magazine full, or the
+        /// CPU without places. (It writes the round before the store that counts: above the top, where nobody looks.)
+        ///
+        /// # Safety
+        /// As for [`pop`](Self::pop); and the round is the caller's.
+        #[inline(always)]
+        pub(crate) unsafe fn push(self, table: *const Places, place: usize, round: Word) -> bool {
+            let mut top: usize;
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise.
+            unsafe {
+                sequence!("xor {top:e}, {top:e}";
+                    "lea {at}, [{at} + {place} * 8]",
+                    "mov {top}, [{at}]",
+                    "add {top}, 8",
+                    "test {top:e}, {end}",
+                    "jz 773f",
+                    "mov [{top}], {round}",
+                    "mov [{at}], {top}",;
+                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    round = in(reg) round, top = out(reg) top, end = const BLOCK - 1,
+                );
+            }
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the caller's promise.
+            unsafe {
+                sequence!("mov {top}, xzr";
+                    "add {at}, {at}, {place}, lsl #3",
+                    "ldr {top}, [{at}]",
+                    "add {top}, {top}, #8",
+                    "tst {top}, #{end}",
+                    "b.eq 773f",
+                    "str {round}, [{top}]",
+                    "str {top}, [{at}]",;
+                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    round = in(reg) round, top = out(reg) top, end = const BLOCK - 1,
+                );
+            }
+            top & (BLOCK - 1) != 0
+        }
+
+        /// Puts `new` at `place` of this CPU; what was there, or null when the CPU has no places.
+        ///
+        /// # Safety
+        /// As for [`pop`](Self::pop); `new` is the caller's, and so is what was there from then on.
+        #[inline(always)]
+        pub(crate) unsafe fn exchange(self, table: *const Places, place: usize, new: *mut Word) -> *mut Word {
+            let mut old: *mut Word;
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise.
+            unsafe {
+                sequence!("xor {old:e}, {old:e}";
+                    "mov {old}, [{at} + {place} * 8]",
+                    "mov [{at} + {place} * 8], {new}",;
+                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    new = in(reg) new, old = out(reg) old,
+                );
+            }
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the caller's promise.
+            unsafe {
+                sequence!("mov {old}, xzr";
+                    "ldr {old}, [{at}, {place}, lsl #3]",
+                    "str {new}, [{at}, {place}, lsl #3]",;
+                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    new = in(reg) new, old = out(reg) old,
+                );
+            }
+            old
+        }
+    }
+}
+
+/// Where there are no restartable sequences: nobody has a seat.
+#[cfg(not(all(
+    feature = "std",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri),
+    not(all(test, loom))
+)))]
+mod sequences {
+    use super::{Places, Word};
+
+    pub(crate) fn may_fence() -> bool {
+        false
+    }
+
+    pub(crate) fn fence(_: usize) -> bool {
+        false
+    }
+
+    /// Nobody's.
+    #[derive(Clone, Copy)]
+    pub(crate) enum Seat {}
+
+    impl Seat {
+        pub(crate) fn here() -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn cpu(self) -> Option<usize> {
+            match self {}
+        }
+
+        pub(crate) unsafe fn pop(self, _: *const Places, _: usize) -> Word {
+            match self {}
+        }
+
+        pub(crate) unsafe fn push(self, _: *const Places, _: usize, _: Word) -> bool {
+            match self {}
+        }
+
+        pub(crate) unsafe fn exchange(self, _: *const Places, _: usize, _: *mut Word) -> *mut Word {
+            match self {}
+        }
+    }
+}
+
+pub(crate) use sequences::{Seat, fence, may_fence};

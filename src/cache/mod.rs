@@ -13,6 +13,7 @@
 //!   behind half full), so at least one magazine's worth of operations lies between two trades.
 
 mod cpu;
+pub(crate) mod cpus;
 #[cfg(feature = "std")]
 pub(crate) mod thread;
 

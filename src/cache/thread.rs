@@ -49,10 +49,15 @@ pub(crate) struct ThreadCache {
     owner: Cell<*const Arsenal>,
     loaded: PerClass<Cell<Top>>,
     previous: PerClass<Cell<Top>>,
+    /// How often the thread came by for a class without magazines of its own for it.
+    heat: PerClass<Cell<u8>>,
     generation: Cell<u32>,
     state: Cell<State>,
     pouch: Pouch<SPARES>,
 }
+
+/// Times that a thread has to come by to get magazines of its own.
+const EARNED: u8 = 64;
 
 /// Equal to no heap's address, not even to that of a heap which is not there yet.
 const NOBODY: *const Arsenal = ptr::without_provenance(1);
@@ -64,6 +69,7 @@ impl ThreadCache {
             owner: Cell::new(NOBODY),
             loaded: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
             previous: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
+            heat: PerClass([const { Cell::new(0) }; SizeClass::COUNT]),
             generation: Cell::new(0),
             state: Cell::new(State::New),
             pouch: Pouch::new(Home::COMMON),
@@ -122,6 +128,14 @@ impl ThreadCache {
         self.owner.set(arsenal);
         self.state.set(State::Live);
         true
+    }
+
+    /// Whether the thread has come by for `class` often enough to get magazines of its own; counts this time.
+    pub(crate) fn earns(&self, class: SizeClass) -> bool {
+        let heat = self.heat[class].get();
+        let earned = heat >= EARNED;
+        self.heat[class].set(heat + u8::from(!earned));
+        earned && self.state.get() != State::Gone
     }
 
     fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> R {

@@ -486,9 +486,15 @@ pub(crate) fn role() -> Option<String> {
 
 /// Runs the test named `test` of this binary in a process of its own, for `role`.
 pub(crate) fn child(test: &str, role: &str) -> std::process::Output {
+    child_with(test, role, ROLE, role)
+}
+
+/// As [`child`], with one more variable in the environment.
+pub(crate) fn child_with(test: &str, role: &str, name: &str, value: &str) -> std::process::Output {
     std::process::Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
+        .env(name, value)
         .output()
         .unwrap()
 }

@@ -1,0 +1,348 @@
+//! The magazines of each CPU: for whoever runs there.
+//!
+//! ```text
+//!   table ─▶ null, null │ CPU 0 │ CPU 1 │ …        numbers −1 and −2 are those of a thread that the kernel does not know
+//!                           │
+//!                           ▼
+//!            places   loaded, by class │ previous, by class
+//!
+//!   pop, push, exchange    sequences on that CPU alone, each up to one store (`cpu.rs`)
+//!   trade                  both places of a class ─exchange─▶ a pair of the caller's ─exchange─▶ the places
+//!   hand in                table[cpu] ─swap─▶ other places, empty ones;  fence(cpu);  what was there is the caller's
+//! ```
+//!
+//! A thread that trades may be moved to another CPU in between, or another thread may come by: what is found where the pair
+//! is put back goes to the depot, so nothing is ever waited for.
+//!
+//! # Invariants
+//! - What lies at a place that is in the table belongs to the CPU; who has exchanged it out, owns it.
+//! - Places are taken out of the table by a swap, and are their taker's after a fence on their CPU: sequences that have read
+//!   the table before it begin anew.
+
+use super::Pair;
+use super::cpu::{self, Places, Seat};
+use super::pouch::Pouch;
+use crate::arsenal::Arsenal;
+use crate::backend::Backend;
+use crate::home::Home;
+use crate::magazine::{Round, Top};
+use crate::size_class::SizeClass;
+use crate::supply::{METADATA, Supply};
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn};
+use core::alloc::Layout;
+use core::array;
+use core::ptr::{self, NonNull};
+
+/// More CPUs than Linux can be built for.
+const CPUS: usize = 8192;
+const GUARDS: usize = 2;
+
+type Place = *mut *mut u8;
+
+/// The magazines of one CPU. On lines of its own, two for processors that fetch pairs of them.
+#[repr(C, align(128))]
+struct Magazines {
+    loaded: [AtomicPtr<*mut u8>; SizeClass::COUNT],
+    previous: [AtomicPtr<*mut u8>; SizeClass::COUNT],
+}
+
+/// By number, after the guards.
+type Table = [AtomicPtr<Magazines>; GUARDS + CPUS];
+
+/// The CPUs' magazines of a heap.
+pub(crate) struct Cpus {
+    table: AtomicPtr<Table>,
+    /// Whether a thread drains the CPUs.
+    draining: Atomic<bool>,
+    /// Empty ones that were in the table; touched by who drains.
+    spare: AtomicPtr<Magazines>,
+    /// Whether the kernel lets us fence.
+    fences: Atomic<bool>,
+}
+
+/// Where a thread works now: its seat, and the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Post {
+    seat: Seat,
+    table: *const Places,
+}
+
+fn loaded(class: SizeClass) -> usize {
+    usize::from(class.number())
+}
+
+fn previous(class: SizeClass) -> usize {
+    SizeClass::COUNT + usize::from(class.number())
+}
+
+impl Post {
+    pub(crate) fn home(self) -> Home {
+        self.seat.cpu().map_or(Home::COMMON, Home::nth)
+    }
+
+    /// Takes a chunk from this CPU's loaded magazine.
+    #[inline(always)]
+    fn pop(self, class: SizeClass) -> Option<Round> {
+        // SAFETY: the table is one of `Cpus`, guards and all, whose places hold `Top`s; the place is one of a class's.
+        NonNull::new(unsafe { self.seat.pop(self.table, loaded(class)) })
+    }
+
+    /// Puts a chunk into this CPU's loaded magazine.
+    #[inline(always)]
+    fn push(self, class: SizeClass, round: Round) -> bool {
+        // SAFETY: as in `pop`; the chunk is the caller's.
+        unsafe { self.seat.push(self.table, loaded(class), round.as_ptr()) }
+    }
+
+    /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
+    fn exchange(self, place: usize, new: Top) -> Option<Top> {
+        // SAFETY: as in `pop`; the magazine is the caller's.
+        let old: Place = unsafe { self.seat.exchange(self.table, place, new.to_raw()) };
+        Top::from_raw(old)
+    }
+}
+
+impl Cpus {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                table: AtomicPtr::new(ptr::null_mut()),
+                draining: Atomic::new(false),
+                spare: AtomicPtr::new(ptr::null_mut()),
+                fences: Atomic::new(false),
+            }
+        }
+    }
+
+    /// Where the calling thread works; `None` where there are no restartable sequences, or no memory for the table.
+    #[inline(always)]
+    pub(crate) fn post<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Option<Post> {
+        let seat = Seat::here()?;
+        // Acquire: the table, zeroed before the Release in `make_table`.
+        let table = NonNull::new(self.table.load(Ordering::Acquire)).or_else(|| self.make_table(arsenal, backend))?;
+        let table = table.as_ptr().cast::<Places>().cast_const().wrapping_add(GUARDS);
+        Some(Post { seat, table })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_table<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Option<NonNull<Table>> {
+        let (supply, layout) = (arsenal.supply(backend), Layout::new::<Table>());
+        let made = supply.acquire_zeroed(METADATA, layout)?;
+        // Relaxed: whoever needs it later asks the kernel again.
+        self.fences.store(cpu::may_fence(), Ordering::Relaxed);
+        // Release: the table. Acquire on failure: the other thread's.
+        let installed =
+            self.table.compare_exchange(ptr::null_mut(), made.as_ptr().cast(), Ordering::Release, Ordering::Acquire);
+        installed.err().map_or(Some(made.cast()), |other| {
+            // SAFETY: acquired above with this layout, known to nobody.
+            unsafe { supply.release(METADATA, made, layout) };
+            NonNull::new(other)
+        })
+    }
+
+    /// The table, if there is one.
+    fn table(&self) -> Option<&Table> {
+        // Acquire: as in `post`.
+        // SAFETY: null, or a table that lives as long as this value.
+        unsafe { self.table.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Fresh magazines for a CPU: none anywhere.
+    fn make<B: Backend>(supply: Supply<'_, B>) -> Option<NonNull<Magazines>> {
+        let made = supply.acquire(METADATA, Layout::new::<Magazines>())?.cast::<Magazines>();
+        let none = || AtomicPtr::new(Top::NONE.to_raw());
+        let magazines = Magazines { loaded: array::from_fn(|_| none()), previous: array::from_fn(|_| none()) };
+        // SAFETY: just acquired with the layout of it.
+        unsafe { made.write(magazines) };
+        Some(made)
+    }
+
+    /// Sees to it that the calling thread's CPU has places; whether it has.
+    #[cold]
+    #[inline(never)]
+    fn furnish<B: Backend>(&self, post: Post, supply: Supply<'_, B>) -> bool {
+        let Some(entry) = post.seat.cpu().and_then(|cpu| self.table()?.get(GUARDS + cpu)) else { return false };
+        let Some(made) = Self::make(supply) else { return false };
+        // Release: the places. Relaxed on failure: they are looked at by sequences, which read the table anew.
+        if entry.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: made above, known to nobody.
+            unsafe { supply.release(METADATA, made.cast(), Layout::new::<Magazines>()) };
+        }
+        true
+    }
+
+    /// Takes a chunk; `None` when there is no memory left, for chunks or for places.
+    #[inline(always)]
+    pub(crate) fn alloc<B: Backend>(
+        &self,
+        post: Post,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+    ) -> Option<Round> {
+        post.pop(class).or_else(|| self.alloc_slow(post, arsenal, backend, class))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow<B: Backend>(&self, post: Post, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+        self.trade(post, arsenal, backend, class, |pair, pouch| {
+            pair.pop().or_else(|| pair.alloc(arsenal, backend, class, pouch))
+        })?
+    }
+
+    /// Gives a chunk; whether it could, which without places it cannot.
+    #[inline(always)]
+    pub(crate) fn dealloc<B: Backend>(
+        &self,
+        post: Post,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        round: Round,
+    ) -> bool {
+        post.push(class, round) || self.dealloc_slow(post, arsenal, backend, class, round)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn dealloc_slow<B: Backend>(
+        &self,
+        post: Post,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        round: Round,
+    ) -> bool {
+        let given = self.trade(post, arsenal, backend, class, |pair, pouch| {
+            if !pair.push(round) {
+                pair.dealloc(arsenal, backend, class, round, pouch);
+            }
+        });
+        given.is_some()
+    }
+
+    /// Works on this CPU's pair of `class`, out of its places; `None` when it has none.
+    fn trade<B: Backend, R>(
+        &self,
+        post: Post,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        work: impl FnOnce(&mut Pair, &Pouch<0>) -> R,
+    ) -> Option<R> {
+        let take = || post.exchange(loaded(class), Top::NONE);
+        let first = take().or_else(|| self.furnish(post, arsenal.supply(backend)).then(take).flatten())?;
+        let second = post.exchange(previous(class), Top::NONE).unwrap_or(Top::NONE);
+        let mut pair = Pair { loaded: first, previous: second };
+        let pouch = Pouch::new(post.home());
+        let result = work(&mut pair, &pouch);
+        pouch.settle(arsenal);
+        for (place, top) in [(loaded(class), pair.loaded), (previous(class), pair.previous)] {
+            if top != Top::NONE {
+                // What has come there meanwhile, or all when the thread is on a CPU without places now.
+                let other = post.exchange(place, top).unwrap_or(top);
+                arsenal.depot.give(class, other, pouch.home());
+            }
+        }
+        Some(result)
+    }
+
+    /// Hands in what the CPUs have; whether that was everything, which it is not when the kernel does not let us reach into
+    /// them, there is no memory, or another thread does the same just now.
+    pub(crate) fn hand_in<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> bool {
+        let Some(table) = self.table() else { return true };
+        // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
+        // Acquire: the spare, as the last one left it before the Release below.
+        if !self.fences.load(Ordering::Relaxed) || self.draining.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        // Relaxed: whether there is something to take. The exchange acquires.
+        let furnished =
+            table[GUARDS..].iter().enumerate().filter(|(_, entry)| !entry.load(Ordering::Relaxed).is_null());
+        let mut all = true;
+        furnished.for_each(|(cpu, entry)| all &= self.hand_in_one(arsenal, backend, cpu, entry));
+        // Release: see above.
+        self.draining.store(false, Ordering::Release);
+        all
+    }
+
+    /// Puts the spare in the place of a CPU's magazines, and hands these in; whether it could. Only who drains calls it.
+    fn hand_in_one<B: Backend>(
+        &self,
+        arsenal: &Arsenal,
+        backend: &B,
+        cpu: usize,
+        entry: &AtomicPtr<Magazines>,
+    ) -> bool {
+        // Relaxed: ours, as who drains.
+        let spare = NonNull::new(self.spare.load(Ordering::Relaxed));
+        let spare = spare.or_else(|| Self::make(arsenal.supply(backend)));
+        // Asked first: once they are out of the table, there is no way back.
+        let Some(spare) = spare.filter(|_| cpu::fence(cpu)) else { return false };
+        // Acquire and Release: the places, from their maker, and to who works there.
+        let taken = entry.swap(spare.as_ptr(), Ordering::AcqRel);
+        // Relaxed: as above. Not before the fence has said yes: else somebody may be at work there still, for ever.
+        self.spare.store(ptr::null_mut(), Ordering::Relaxed);
+        if !cpu::fence(cpu) {
+            return false;
+        }
+        // SAFETY: not null before, and only who drains takes any out; they live as long as the heap.
+        let Some(magazines) = (unsafe { taken.as_ref() }) else { return true };
+        magazines.empty(arsenal, Home::nth(cpu));
+        self.spare.store(taken, Ordering::Relaxed);
+        true
+    }
+
+    /// Gives the table and all places back.
+    ///
+    /// # Safety
+    /// Nobody uses the heap any more.
+    pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
+        let Some(table) = self.table() else { return };
+        for entry in table.iter().chain([&self.spare]) {
+            // Relaxed: nobody else is left.
+            if let Some(magazines) = NonNull::new(entry.load(Ordering::Relaxed)) {
+                // SAFETY: acquired in `make`, and in one place only.
+                unsafe { supply.release(METADATA, magazines.cast(), Layout::new::<Magazines>()) };
+            }
+        }
+        // SAFETY: acquired in `make_table`.
+        unsafe { supply.release(METADATA, NonNull::from(table).cast(), Layout::new::<Table>()) };
+    }
+
+    /// Rounds of `class` at all places; exact while nobody works.
+    pub(crate) fn rounds(&self, class: SizeClass) -> usize {
+        let entries = self.table().into_iter().flatten();
+        entries
+            .map(|entry| {
+                // SAFETY: null, or places, which are kept as long as this value.
+                let magazines = unsafe { entry.load(Ordering::Acquire).as_ref() };
+                magazines.map_or(0, |magazines| magazines.rounds(class))
+            })
+            .sum()
+    }
+}
+
+impl Magazines {
+    fn rounds(&self, class: SizeClass) -> usize {
+        let number = usize::from(class.number());
+        // Relaxed: a figure.
+        let top = |place: &AtomicPtr<*mut u8>| Top::from_raw(place.load(Ordering::Relaxed)).unwrap_or(Top::NONE);
+        [&self.loaded[number], &self.previous[number]].map(|place| usize::from(top(place).rounds().0)).iter().sum()
+    }
+
+    /// Hands everything in.
+    fn empty(&self, arsenal: &Arsenal, home: Home) {
+        for class in SizeClass::all() {
+            let number = usize::from(class.number());
+            for place in [&self.loaded[number], &self.previous[number]] {
+                // Relaxed, both: the caller owns all of it.
+                let top = Top::from_raw(place.load(Ordering::Relaxed)).unwrap_or(Top::NONE);
+                place.store(Top::NONE.to_raw(), Ordering::Relaxed);
+                arsenal.depot.give(class, top, home);
+            }
+        }
+    }
+}

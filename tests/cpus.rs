@@ -1,0 +1,257 @@
+//! Magazines of CPUs: restartable sequences under everything that restarts them, and what comes back.
+
+#![cfg(all(feature = "std", target_os = "linux", not(miri)))]
+
+mod common;
+
+use bandolier::{Bandolier, Os};
+use common::{Block, Dice, Metered, child_with, layout, role, scaled};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::time::Duration;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
+/// More than CPUs, so that they are preempted.
+const THREADS: usize = 16;
+const TURNS: usize = scaled(300_000, 40_000, 0);
+
+type Heap = Bandolier<Os>;
+
+/// Takes and frees blocks of few classes, each checked from end to end.
+fn busy(heap: &Heap, seed: u64, turns: usize) {
+    let mut dice = Dice::new(seed);
+    let mut held: Vec<Block> = Vec::new();
+    for turn in 0..turns as u64 {
+        if held.len() < 20 && dice.below(2) == 0 {
+            let size = [16, 48, 64, 200][dice.below(4)];
+            held.push(Block::new(heap, layout(size, 8), seed << 40 | turn).unwrap());
+        } else if !held.is_empty() {
+            held.swap_remove(dice.below(held.len())).free(heap);
+        }
+    }
+    held.into_iter().for_each(|block| block.free(heap));
+}
+
+/// A crowd at work while `beside` goes on; then nothing is lost.
+fn crowd(heap: &Heap, turns: usize, beside: impl Fn(&[libc::pthread_t])) {
+    let together = Barrier::new(THREADS + 1);
+    let over = AtomicUsize::new(0);
+    let threads = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let (together, over, threads) = (&together, &over, &threads);
+        for seed in 0..THREADS as u64 {
+            scope.spawn(move || {
+                // SAFETY: no conditions.
+                threads.lock().unwrap().push(unsafe { libc::pthread_self() });
+                together.wait();
+                busy(heap, seed, turns);
+                over.fetch_add(1, Relaxed);
+                // A thread that is told something must be there.
+                together.wait();
+            });
+        }
+        together.wait();
+        let threads = threads.lock().unwrap().clone();
+        while over.load(Relaxed) < THREADS {
+            beside(&threads);
+        }
+        together.wait();
+    });
+    nothing_lost(heap);
+}
+
+fn nothing_lost(heap: &Heap) {
+    assert_eq!((heap.stats().in_use, heap.stats().threads), (0, 0));
+    let _ = heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.in_use, stats.cached), (0, 0));
+    assert_eq!(stats.from_backend, stats.metadata);
+}
+
+#[test]
+fn preempted() {
+    let heap = Bandolier::with_backend(Os).per_cpu();
+    crowd(&heap, TURNS, |_| thread::sleep(Duration::from_millis(1)));
+}
+
+#[test]
+fn moved_from_cpu_to_cpu() {
+    let heap = Bandolier::with_backend(Os).per_cpu();
+    let cpus: Vec<_> = {
+        let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+        // SAFETY: a place for the set of the calling thread.
+        let set = unsafe {
+            libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr());
+            set.assume_init()
+        };
+        // SAFETY: within the set.
+        (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+    };
+    let next = core::cell::Cell::new(0_usize);
+    crowd(&heap, TURNS, |threads| {
+        for &thread in threads {
+            next.set(next.get() + 1);
+            let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+            // SAFETY: a set, and one of its bits; the thread is there until the crowd is over.
+            unsafe {
+                libc::CPU_SET(cpus[next.get() * 7 / 3 % cpus.len()], &mut *set.as_mut_ptr());
+                libc::pthread_setaffinity_np(thread, size_of::<libc::cpu_set_t>(), set.as_ptr());
+            }
+        }
+        thread::yield_now();
+    });
+}
+
+#[test]
+fn interrupted_by_signals() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let heap = Bandolier::with_backend(Os).per_cpu();
+    // SAFETY: a handler that does nothing, for a signal that nobody uses here.
+    unsafe { libc::signal(libc::SIGUSR2, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    crowd(&heap, TURNS, |threads| {
+        for &thread in threads {
+            // SAFETY: the thread is there until the crowd is over.
+            unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
+        }
+    });
+}
+
+#[test]
+fn drained_meanwhile() {
+    let heap = Bandolier::with_backend(Os).per_cpu();
+    crowd(&heap, TURNS, |_| {
+        let _ = heap.reclaim();
+        thread::sleep(Duration::from_micros(300));
+    });
+}
+
+#[test]
+fn drained_by_several_at_once() {
+    let heap = Bandolier::with_backend(Os).per_cpu();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let drainers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !over.load(Relaxed) {
+                        let _ = heap.reclaim();
+                    }
+                })
+            })
+            .collect();
+        let busy: Vec<_> = (0..4)
+            .map(|seed| {
+                scope.spawn({
+                    let heap = &heap;
+                    move || busy(heap, seed, TURNS / 4)
+                })
+            })
+            .collect();
+        busy.into_iter().for_each(|thread| thread.join().unwrap());
+        over.store(true, Relaxed);
+        drainers.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    nothing_lost(&heap);
+}
+
+/// The child has the CPUs' magazines as they were, and works on.
+#[test]
+fn forked_in_the_middle() {
+    static HEAP: Heap = Bandolier::with_backend(Os).per_cpu();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let crowd: Vec<_> = (0..4)
+            .map(|seed| {
+                let over = &over;
+                scope.spawn(move || {
+                    let mut seed = seed << 20;
+                    while !over.load(Relaxed) {
+                        seed += 1;
+                        busy(&HEAP, seed, 1000);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..scaled(200, 100, 0) {
+            // SAFETY: the child calls nothing but the heap, which takes no lock, and exits.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                for size in [16, 48, 64, 200, 1000] {
+                    for _ in 0..200 {
+                        let of = layout(size, 8);
+                        // SAFETY: the size is not zero.
+                        let block = unsafe { core::alloc::GlobalAlloc::alloc(&HEAP, of) };
+                        if block.is_null() {
+                            // SAFETY: ends the child.
+                            unsafe { libc::_exit(1) };
+                        }
+                        // SAFETY: live, of this layout.
+                        unsafe { core::alloc::GlobalAlloc::dealloc(&HEAP, block, of) };
+                    }
+                }
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(0) };
+            }
+            let mut status = 0;
+            // SAFETY: a place for the status of a child of ours.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        }
+        over.store(true, Relaxed);
+        crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    assert_eq!(HEAP.stats().in_use, 0);
+}
+
+/// What sleeping threads have used lies with the CPUs, and a reclaim takes it from there.
+#[test]
+fn sleeping_threads_hold_nothing() {
+    let (backend, account) = Metered::new(Os);
+    let heap = Arc::new(Bandolier::with_backend(backend).per_cpu());
+    let (used, over) = (Arc::new(Barrier::new(101)), Arc::new(Barrier::new(101)));
+    let threads: Vec<_> = (0..100_u64)
+        .map(|seed| {
+            let (heap, used, over) = (heap.clone(), used.clone(), over.clone());
+            thread::spawn(move || {
+                let mut dice = Dice::new(seed);
+                let blocks: Vec<_> =
+                    (0..50).map(|n| Block::new(&*heap, layout(dice.size(4096), 8), seed << 32 | n).unwrap()).collect();
+                blocks.into_iter().for_each(|block| block.free(&*heap));
+                used.wait();
+                over.wait();
+            })
+        })
+        .collect();
+    used.wait();
+    assert_eq!((heap.stats().in_use, heap.stats().threads), (0, 0));
+    let _ = heap.reclaim();
+    assert_eq!(heap.stats().cached, 0);
+    assert_eq!(account.outstanding(), heap.stats().metadata);
+    over.wait();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Where libc has registered nothing, threads have their own magazines, and all goes as well.
+#[test]
+fn without_restartable_sequences() {
+    if role().is_some() {
+        let heap = Bandolier::with_backend(Os).per_cpu();
+        let of = layout(64, 8);
+        Block::new(&heap, of, 1).unwrap().free(&heap);
+        assert_eq!(heap.stats().threads, 1, "the thread has its own magazines");
+        heap.flush_thread();
+        thread::scope(|scope| {
+            (0..4).for_each(|seed| {
+                _ = scope.spawn({
+                    let heap = &heap;
+                    move || busy(heap, seed, 10_000)
+                })
+            })
+        });
+        assert_eq!(heap.stats().in_use, 0);
+        return;
+    }
+    let output = child_with("without_restartable_sequences", "here", "GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
