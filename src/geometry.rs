@@ -46,6 +46,8 @@ sized! {
     STRIDE: usize = 32 << 20, tiny 32 << 20;
     /// Empty magazines that a rack keeps.
     EMPTY_MAGAZINES: usize = 32, tiny 8;
+    /// CPUs: more than Linux can be built for.
+    CPUS: usize = 8192, tiny 2;
     /// Empty magazines that a thread keeps.
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     SPARES: usize = 8, tiny 1;

@@ -416,12 +416,12 @@ impl<B: Backend> Bandolier<B> {
     /// Whether the calling thread is to use its own magazines of `class`, as far as it has a choice.
     #[inline(always)]
     fn is_own(&self, class: SizeClass) -> bool {
-        match self.caches {
-            #[cfg(all(feature = "std", not(all(test, loom))))]
-            Caches::Hybrid => Self::cache(|cache| cache.earns(class)),
-            Caches::Thread => true,
-            _ => false,
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if self.caches == Caches::Hybrid {
+            return Self::cache(|cache| cache.earns(class));
         }
+        let _ = class;
+        self.caches == Caches::Thread
     }
 
     /// Where the calling thread works for its CPU, if it is to.

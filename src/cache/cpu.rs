@@ -1,6 +1,8 @@
 //! The one door to assembly.
 
 use crate::magazine::Round;
+use crate::size_class::SizeClass;
+use crate::sync::AtomicPtr;
 
 /// Asks for the cache line at the start of a free chunk, which will be used soon: a hint, which touches nothing.
 ///
@@ -44,8 +46,16 @@ pub(crate) fn in_register<T>(pointer: *const T) -> *const T {
 /// A word of a magazine.
 type Word = *mut u8;
 
-/// What a CPU has: its magazines, by places.
-pub(crate) type Places = *mut *mut Word;
+/// What a CPU has: the tops of its magazines, by places. On lines of its own, two for processors that fetch pairs of them.
+#[repr(C, align(128))]
+pub(crate) struct Places(pub(crate) [AtomicPtr<Word>; PLACES]);
+
+/// How many there are: loaded and previous, of each class.
+pub(crate) const PLACES: usize = 2 * SizeClass::COUNT;
+
+/// The places of each CPU by its number, or null; and, before the first, two nulls for the numbers −1 and −2 of a thread
+/// that the kernel does not know.
+pub(crate) type Table = *const AtomicPtr<Places>;
 
 /// Restartable sequences: a few instructions up to one store, which the kernel begins anew if the thread was preempted,
 /// moved to another CPU, or interrupted by a signal before that store. So they see and change what belongs to the CPU as if
@@ -64,7 +74,7 @@ pub(crate) type Places = *mut *mut Word;
     not(all(test, loom))
 ))]
 mod sequences {
-    use super::{Places, Word};
+    use super::{Table, Word};
     use crate::backend::os::restart;
     pub(crate) use crate::backend::os::restart::{fence, may_fence};
     use crate::geometry::BLOCK;
@@ -184,10 +194,10 @@ mod sequences {
         /// Takes a round out of the magazine at `place` of this CPU; null when it has none, or the CPU has no places.
         ///
         /// # Safety
-        /// `table` has, for each number that a CPU can have and for −1 and −2, null or that CPU's places, and those have
-        /// `place`; at every place is a `Top`, and places of a table are read and written by sequences alone.
+        /// The table is as its type says, for every number that a CPU can have; there is such a place; at every place is a
+        /// `Top`; and places in a table are written by sequences alone.
         #[inline(always)]
-        pub(crate) unsafe fn pop(self, table: *const Places, place: usize) -> Word {
+        pub(crate) unsafe fn pop(self, table: Table, place: usize) -> Word {
             let mut round: Word;
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller's promise.
@@ -227,7 +237,7 @@ mod sequences {
         /// # Safety
         /// As for [`pop`](Self::pop); and the round is the caller's.
         #[inline(always)]
-        pub(crate) unsafe fn push(self, table: *const Places, place: usize, round: Word) -> bool {
+        pub(crate) unsafe fn push(self, table: Table, place: usize, round: Word) -> bool {
             let mut top: usize;
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller's promise.
@@ -267,7 +277,7 @@ mod sequences {
         /// # Safety
         /// As for [`pop`](Self::pop); `new` is the caller's, and so is what was there from then on.
         #[inline(always)]
-        pub(crate) unsafe fn exchange(self, table: *const Places, place: usize, new: *mut Word) -> *mut Word {
+        pub(crate) unsafe fn exchange(self, table: Table, place: usize, new: *mut Word) -> *mut Word {
             let mut old: *mut Word;
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller's promise.
@@ -294,17 +304,24 @@ mod sequences {
     }
 }
 
+/// With the abort made explicit.
+#[cfg(all(test, loom))]
+#[path = "../../loom-tests/sequences.rs"]
+pub(crate) mod sequences;
+
 /// Where there are no restartable sequences: nobody has a seat.
-#[cfg(not(all(
-    feature = "std",
-    target_os = "linux",
-    target_pointer_width = "64",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(miri),
-    not(all(test, loom))
+#[cfg(not(any(
+    all(
+        feature = "std",
+        target_os = "linux",
+        target_pointer_width = "64",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(miri)
+    ),
+    all(test, loom)
 )))]
 mod sequences {
-    use super::{Places, Word};
+    use super::{Table, Word};
 
     pub(crate) fn may_fence() -> bool {
         false
@@ -327,15 +344,15 @@ mod sequences {
             match self {}
         }
 
-        pub(crate) unsafe fn pop(self, _: *const Places, _: usize) -> Word {
+        pub(crate) unsafe fn pop(self, _: Table, _: usize) -> Word {
             match self {}
         }
 
-        pub(crate) unsafe fn push(self, _: *const Places, _: usize, _: Word) -> bool {
+        pub(crate) unsafe fn push(self, _: Table, _: usize, _: Word) -> bool {
             match self {}
         }
 
-        pub(crate) unsafe fn exchange(self, _: *const Places, _: usize, _: *mut Word) -> *mut Word {
+        pub(crate) unsafe fn exchange(self, _: Table, _: usize, _: *mut Word) -> *mut Word {
             match self {}
         }
     }

@@ -24,6 +24,7 @@ use super::cpu::{self, Places, Seat};
 use super::pouch::Pouch;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::geometry::CPUS;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
@@ -33,21 +34,10 @@ use core::alloc::Layout;
 use core::array;
 use core::ptr::{self, NonNull};
 
-/// More CPUs than Linux can be built for.
-const CPUS: usize = 8192;
+/// Before the first CPU.
 const GUARDS: usize = 2;
 
-type Place = *mut *mut u8;
-
-/// The magazines of one CPU. On lines of its own, two for processors that fetch pairs of them.
-#[repr(C, align(128))]
-struct Magazines {
-    loaded: [AtomicPtr<*mut u8>; SizeClass::COUNT],
-    previous: [AtomicPtr<*mut u8>; SizeClass::COUNT],
-}
-
-/// By number, after the guards.
-type Table = [AtomicPtr<Magazines>; GUARDS + CPUS];
+type Table = [AtomicPtr<Places>; GUARDS + CPUS];
 
 /// The CPUs' magazines of a heap.
 pub(crate) struct Cpus {
@@ -55,7 +45,7 @@ pub(crate) struct Cpus {
     /// Whether a thread drains the CPUs.
     draining: Atomic<bool>,
     /// Empty ones that were in the table; touched by who drains.
-    spare: AtomicPtr<Magazines>,
+    spare: AtomicPtr<Places>,
     /// Whether the kernel lets us fence.
     fences: Atomic<bool>,
 }
@@ -64,7 +54,7 @@ pub(crate) struct Cpus {
 #[derive(Clone, Copy)]
 pub(crate) struct Post {
     seat: Seat,
-    table: *const Places,
+    table: cpu::Table,
 }
 
 fn loaded(class: SizeClass) -> usize {
@@ -97,8 +87,7 @@ impl Post {
     /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
     fn exchange(self, place: usize, new: Top) -> Option<Top> {
         // SAFETY: as in `pop`; the magazine is the caller's.
-        let old: Place = unsafe { self.seat.exchange(self.table, place, new.to_raw()) };
-        Top::from_raw(old)
+        Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) })
     }
 }
 
@@ -120,7 +109,7 @@ impl Cpus {
         let seat = Seat::here()?;
         // Acquire: the table, zeroed before the Release in `make_table`.
         let table = NonNull::new(self.table.load(Ordering::Acquire)).or_else(|| self.make_table(arsenal, backend))?;
-        let table = table.as_ptr().cast::<Places>().cast_const().wrapping_add(GUARDS);
+        let table = table.as_ptr().cast::<AtomicPtr<Places>>().cast_const().wrapping_add(GUARDS);
         Some(Post { seat, table })
     }
 
@@ -149,12 +138,10 @@ impl Cpus {
     }
 
     /// Fresh magazines for a CPU: none anywhere.
-    fn make<B: Backend>(supply: Supply<'_, B>) -> Option<NonNull<Magazines>> {
-        let made = supply.acquire(METADATA, Layout::new::<Magazines>())?.cast::<Magazines>();
-        let none = || AtomicPtr::new(Top::NONE.to_raw());
-        let magazines = Magazines { loaded: array::from_fn(|_| none()), previous: array::from_fn(|_| none()) };
+    fn make<B: Backend>(supply: Supply<'_, B>) -> Option<NonNull<Places>> {
+        let made = supply.acquire(METADATA, Layout::new::<Places>())?.cast::<Places>();
         // SAFETY: just acquired with the layout of it.
-        unsafe { made.write(magazines) };
+        unsafe { made.write(Places(array::from_fn(|_| AtomicPtr::new(Top::NONE.to_raw())))) };
         Some(made)
     }
 
@@ -167,7 +154,7 @@ impl Cpus {
         // Release: the places. Relaxed on failure: they are looked at by sequences, which read the table anew.
         if entry.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Relaxed).is_err() {
             // SAFETY: made above, known to nobody.
-            unsafe { supply.release(METADATA, made.cast(), Layout::new::<Magazines>()) };
+            unsafe { supply.release(METADATA, made.cast(), Layout::new::<Places>()) };
         }
         true
     }
@@ -255,7 +242,9 @@ impl Cpus {
         let Some(table) = self.table() else { return true };
         // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
         // Acquire: the spare, as the last one left it before the Release below.
-        if !self.fences.load(Ordering::Relaxed) || self.draining.swap(true, Ordering::Acquire) {
+        if !self.fences.load(Ordering::Relaxed)
+            || self.draining.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
             return false;
         }
         // Relaxed: whether there is something to take. The exchange acquires.
@@ -269,13 +258,7 @@ impl Cpus {
     }
 
     /// Puts the spare in the place of a CPU's magazines, and hands these in; whether it could. Only who drains calls it.
-    fn hand_in_one<B: Backend>(
-        &self,
-        arsenal: &Arsenal,
-        backend: &B,
-        cpu: usize,
-        entry: &AtomicPtr<Magazines>,
-    ) -> bool {
+    fn hand_in_one<B: Backend>(&self, arsenal: &Arsenal, backend: &B, cpu: usize, entry: &AtomicPtr<Places>) -> bool {
         // Relaxed: ours, as who drains.
         let spare = NonNull::new(self.spare.load(Ordering::Relaxed));
         let spare = spare.or_else(|| Self::make(arsenal.supply(backend)));
@@ -305,7 +288,7 @@ impl Cpus {
             // Relaxed: nobody else is left.
             if let Some(magazines) = NonNull::new(entry.load(Ordering::Relaxed)) {
                 // SAFETY: acquired in `make`, and in one place only.
-                unsafe { supply.release(METADATA, magazines.cast(), Layout::new::<Magazines>()) };
+                unsafe { supply.release(METADATA, magazines.cast(), Layout::new::<Places>()) };
             }
         }
         // SAFETY: acquired in `make_table`.
@@ -325,24 +308,24 @@ impl Cpus {
     }
 }
 
-impl Magazines {
+impl Places {
     fn rounds(&self, class: SizeClass) -> usize {
-        let number = usize::from(class.number());
         // Relaxed: a figure.
-        let top = |place: &AtomicPtr<*mut u8>| Top::from_raw(place.load(Ordering::Relaxed)).unwrap_or(Top::NONE);
-        [&self.loaded[number], &self.previous[number]].map(|place| usize::from(top(place).rounds().0)).iter().sum()
+        let top = |place: usize| Top::from_raw(self.0[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE);
+        [loaded(class), previous(class)].map(|place| usize::from(top(place).rounds().0)).iter().sum()
     }
 
     /// Hands everything in.
     fn empty(&self, arsenal: &Arsenal, home: Home) {
-        for class in SizeClass::all() {
-            let number = usize::from(class.number());
-            for place in [&self.loaded[number], &self.previous[number]] {
-                // Relaxed, both: the caller owns all of it.
-                let top = Top::from_raw(place.load(Ordering::Relaxed)).unwrap_or(Top::NONE);
-                place.store(Top::NONE.to_raw(), Ordering::Relaxed);
-                arsenal.depot.give(class, top, home);
-            }
+        for (class, place) in SizeClass::all().flat_map(|class| [(class, loaded(class)), (class, previous(class))]) {
+            // Relaxed, both: the caller owns all of it.
+            let top = Top::from_raw(self.0[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE);
+            self.0[place].store(Top::NONE.to_raw(), Ordering::Relaxed);
+            arsenal.depot.give(class, top, home);
         }
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "../../loom-tests/cpus.rs"]
+mod loom_tests;

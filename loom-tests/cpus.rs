@@ -1,0 +1,109 @@
+//! Models of the CPUs' magazines: threads of one CPU and of two, and one that drains them.
+
+use super::super::cpu::sequences::Machine;
+use super::Cpus;
+use crate::arsenal::Arsenal;
+use crate::loom_support::{Memory, Shared, explore};
+use crate::magazine::Round;
+use crate::reclaim;
+use crate::size_class::SizeClass;
+use crate::surplus::Budget;
+use loom::sync::Arc as Shared0;
+use std::sync::Arc;
+
+struct World {
+    machine: Shared0<Machine>,
+    cpus: Cpus,
+    arsenal: Arsenal,
+    memory: Shared,
+}
+
+fn class() -> SizeClass {
+    SizeClass::numbered(0).unwrap()
+}
+
+impl World {
+    /// With a table, and places for the first CPU, with one chunk there.
+    fn new() -> Arc<Self> {
+        let world = Arc::new(Self {
+            machine: Machine::new(),
+            cpus: Cpus::new(),
+            arsenal: Arsenal::new(),
+            memory: Memory::new(),
+        });
+        Machine::seat(&world.machine, 0);
+        let chunk = world.take().expect("there is memory");
+        world.give(chunk);
+        world
+    }
+
+    fn take(&self) -> Option<Round> {
+        let post = self.cpus.post(&self.arsenal, &self.memory)?;
+        let chunk = self.cpus.alloc(post, &self.arsenal, &self.memory, class())?;
+        self.memory.0.touch(chunk);
+        Some(chunk)
+    }
+
+    fn give(&self, chunk: Round) {
+        self.memory.0.touch(chunk);
+        let post = self.cpus.post(&self.arsenal, &self.memory).expect("there is a table");
+        assert!(self.cpus.dealloc(post, &self.arsenal, &self.memory, class(), chunk));
+    }
+
+    /// Takes a chunk on a CPU, and gives it back there.
+    fn work(&self, cpu: usize) {
+        Machine::seat(&self.machine, cpu);
+        let chunk = self.take().expect("there is memory");
+        self.give(chunk);
+    }
+
+    fn drain(&self) {
+        Machine::seat(&self.machine, 1);
+        self.cpus.hand_in(&self.arsenal, &self.memory);
+    }
+
+    fn nothing_lost(&self) {
+        Machine::seat(&self.machine, 0);
+        assert!(self.cpus.hand_in(&self.arsenal, &self.memory));
+        assert_eq!(self.cpus.rounds(class()), 0);
+        reclaim::drain(&self.arsenal, &self.memory);
+        let _ = reclaim::give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
+        assert_eq!(self.memory.0.segment_bytes(), 0);
+    }
+}
+
+/// Two threads of one CPU get in each other's way: each has its chunk for itself.
+#[test]
+fn a_chunk_of_a_cpu_has_one_owner() {
+    explore(|side| {
+        let here = World::new();
+        side.race(&here, |world| world.work(0), |world| world.work(0));
+        here.nothing_lost();
+    });
+}
+
+/// A CPU is drained while a thread works there: what is taken from it is not handed out there too.
+#[test]
+fn a_drain_takes_what_nobody_else_has() {
+    explore(|side| {
+        let here = World::new();
+        side.race(&here, |world| world.work(0), World::drain);
+        here.nothing_lost();
+    });
+}
+
+/// A thread is moved between taking and giving.
+#[test]
+fn a_thread_that_is_moved_loses_nothing() {
+    explore(|side| {
+        let here = World::new();
+        let moved = |world: &World| {
+            Machine::seat(&world.machine, 0);
+            let chunk = world.take().expect("there is memory");
+            Machine::seat(&world.machine, 1);
+            world.give(chunk);
+        };
+        side.race(&here, moved, World::drain);
+        here.nothing_lost();
+    });
+}
