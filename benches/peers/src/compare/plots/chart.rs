@@ -74,7 +74,7 @@ impl Chart {
 
 /// A number of things: in thousands, if it is one of these.
 fn size(mark: f64) -> String {
-    if mark >= 1e3 && mark < 1e4 { format!("{:.0}k", mark / 1e3) } else { label(mark) }
+    if (1e3..1e4).contains(&mark) { format!("{:.0}k", mark / 1e3) } else { label(mark) }
 }
 
 #[cfg(test)]
