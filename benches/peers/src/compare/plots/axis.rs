@@ -22,8 +22,13 @@ pub(super) fn log_marks((least, most): (f64, f64)) -> Vec<f64> {
     marks.filter(|mark| (least..=most).contains(mark)).collect()
 }
 
-/// As few digits as tell marks apart.
+/// As few digits as tell marks apart; thousands as `k` and millions as `M` where these are round.
 pub(super) fn label(mark: f64) -> String {
+    match mark {
+        1e6.. => return format!("{:.0}M", mark / 1e6),
+        1e4.. => return format!("{:.0}k", mark / 1e3),
+        _ => {}
+    }
     let decimals = if mark >= 0.95 { 0 } else { (-mark.log10().floor()).clamp(0.0, 6.0) as usize };
     format!("{mark:.decimals$}")
 }
@@ -36,7 +41,8 @@ mod tests {
     fn a_wide_axis_has_powers_of_ten_alone() {
         assert_eq!(log_marks((0.5, 900.0)), [1.0, 10.0, 100.0]);
         assert_eq!(log_marks((3.0, 60.0)), [5.0, 10.0, 20.0, 50.0]);
-        assert_eq!([0.02, 0.5, 1.0, 200.0].map(label), ["0.02", "0.5", "1", "200"]);
+        assert_eq!([0.02, 0.5, 1.0, 200.0, 5e3].map(label), ["0.02", "0.5", "1", "200", "5000"]);
+        assert_eq!([2e4, 1e5, 1e7].map(label), ["20k", "100k", "10M"]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Chart {
             .light_line_style(FAINT.mix(0.0))
             .axis_style(GREY)
             .label_style(small(GREY))
-            .x_label_formatter(&|mark| round(*mark))
+            .x_label_formatter(&|mark| size(*mark))
             .y_label_formatter(&|mark| label(*mark))
             .draw()?;
         // Bandolier, which comes first, lies on top.
@@ -72,21 +72,17 @@ impl Chart {
     }
 }
 
-/// Thousands as `k`, millions as `M`.
-fn round(mark: f64) -> String {
-    match mark {
-        1e6.. => format!("{:.0}M", mark / 1e6),
-        1e3.. => format!("{:.0}k", mark / 1e3),
-        _ => format!("{mark:.0}"),
-    }
+/// A number of things: in thousands, if it is one of these.
+fn size(mark: f64) -> String {
+    if (1e3..1e4).contains(&mark) { format!("{:.0}k", mark / 1e3) } else { label(mark) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::round;
+    use super::size;
 
     #[test]
-    fn large_marks_are_short() {
-        assert_eq!([1.0, 64.0, 1e3, 1e5, 1e7].map(round), ["1", "64", "1k", "100k", "10M"]);
+    fn large_sizes_are_short() {
+        assert_eq!([1.0, 64.0, 1e3, 1e5, 1e7].map(size), ["1", "64", "1k", "100k", "10M"]);
     }
 }

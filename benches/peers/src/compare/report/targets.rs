@@ -10,7 +10,8 @@ use core::fmt::{Result, Write};
 const NONE: &str = "–";
 
 pub(super) fn write(report: &Report<'_>, out: &mut String) -> Result {
-    if !report.has_ours() {
+    // None is about what grows.
+    if !report.has_ours() || report.options.growing {
         return Ok(());
     }
     writeln!(out, "## Targets\n")?;
