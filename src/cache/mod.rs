@@ -57,8 +57,8 @@ impl Pair {
         self.pop().or_else(|| arsenal.take_one(backend, class))
     }
 
-    /// A full magazine that others have left in another corner, whose chunks lie in their processors' caches: they are asked for at
-    /// once, so that all but the first come while others are used.
+    /// A full magazine that others have left in another corner, whose chunks lie in their processors' caches: they are
+    /// asked for at once, so that all but the first come while others are used.
     #[cold]
     #[inline(never)]
     fn take_abroad(arsenal: &Arsenal, class: SizeClass, home: Home) -> Option<Top> {
