@@ -43,6 +43,13 @@ mod imp {
     pub(crate) use core::sync::atomic::AtomicPtr;
     pub(crate) use crossbeam_utils::Backoff;
 
+    /// Makes null pointers of memory that is zero.
+    ///
+    /// # Safety
+    /// The places are the caller's, and read as zero.
+    #[inline(always)]
+    pub(crate) unsafe fn make_nulls<T>(_: *mut AtomicPtr<T>, _: usize) {}
+
     /// Marks data that one party owns at a time; only models look at it.
     pub(crate) struct Witness;
 
@@ -119,6 +126,17 @@ mod imp {
 
         pub(crate) fn fetch_and(&self, value: T, order: Ordering) -> T {
             from_bits(self.0.fetch_and(to_bits(value), order))
+        }
+    }
+
+    /// Makes null pointers of memory that is zero; loom's are more than that.
+    ///
+    /// # Safety
+    /// The places are the caller's.
+    pub(crate) unsafe fn make_nulls<T>(first: *mut AtomicPtr<T>, count: usize) {
+        for place in 0..count {
+            // SAFETY: the caller's promise.
+            unsafe { first.add(place).write(AtomicPtr::new(core::ptr::null_mut())) };
         }
     }
 

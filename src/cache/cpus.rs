@@ -29,7 +29,7 @@ use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::supply::{METADATA, Supply};
-use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn};
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls};
 use core::alloc::Layout;
 use core::array;
 use core::ptr::{self, NonNull};
@@ -118,6 +118,8 @@ impl Cpus {
     fn make_table<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Option<NonNull<Table>> {
         let (supply, layout) = (arsenal.supply(backend), Layout::new::<Table>());
         let made = supply.acquire_zeroed(METADATA, layout)?;
+        // SAFETY: zeroed, ours.
+        unsafe { make_nulls::<Places>(made.as_ptr().cast(), GUARDS + CPUS) };
         // Relaxed: whoever needs it later asks the kernel again.
         self.fences.store(cpu::may_fence(), Ordering::Relaxed);
         // Release: the table. Acquire on failure: the other thread's.
