@@ -185,6 +185,25 @@ impl Depot {
         }
     }
 
+    /// Gives a magazine that was [stripped](Top::strip) the capacity that `class` has now.
+    ///
+    /// # Safety
+    /// The caller owns the magazine, and goes on with the `Top` returned.
+    pub(crate) unsafe fn restack(&self, class: SizeClass, top: Top) -> Top {
+        if top == Top::NONE || top.capacity() >= self.capacity(class) {
+            return top;
+        }
+        // SAFETY: the caller's promise; the rounds are put back below, where they do not reach: they move down, one by one.
+        let (rounds, empty) = unsafe { top.take_all() };
+        // SAFETY: as above.
+        let mut top = unsafe { self.rearm(class, empty) };
+        for &round in rounds.iter() {
+            // SAFETY: as above.
+            top = unsafe { top.push(round) }.unwrap_or(top);
+        }
+        top
+    }
+
     /// Takes an empty magazine back: onto the rack at home, as long as there are not enough.
     pub(crate) fn discard(&self, empty: Top, home: Home) {
         debug_assert!(empty.rounds() == Rounds(0));

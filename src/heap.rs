@@ -11,6 +11,8 @@
 use crate::arsenal::Arsenal;
 use crate::backend::{Backend, Native};
 use crate::cache::cpus::{Cpus, Post};
+#[cfg(all(feature = "std", not(all(test, loom))))]
+use crate::cache::holster::Holsters;
 use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;
@@ -35,6 +37,8 @@ use core::ptr::{self, NonNull};
 struct Heap {
     /// First, so that a heap and its arsenal have one address, by which threads know it.
     arsenal: Arsenal,
+    #[cfg(all(feature = "std", not(all(test, loom))))]
+    holsters: Holsters,
     cpus: Cpus,
     slots: Slots,
     witness: Witness,
@@ -45,7 +49,14 @@ const _: () = assert!(core::mem::offset_of!(Heap, arsenal) == 0);
 impl Heap {
     const_fn! {
         fn new() -> Self {
-            Self { arsenal: Arsenal::new(), cpus: Cpus::new(), slots: Slots::new(), witness: Witness::new() }
+            Self {
+                arsenal: Arsenal::new(),
+                #[cfg(all(feature = "std", not(all(test, loom))))]
+                holsters: Holsters::new(),
+                cpus: Cpus::new(),
+                slots: Slots::new(),
+                witness: Witness::new(),
+            }
         }
     }
 
@@ -403,14 +414,17 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Works on the calling thread's cache, if the thread works for this heap.
+    /// Works on the calling thread's magazines, if the thread works for this heap.
     #[cfg(all(feature = "std", not(all(test, loom))))]
     #[inline(always)]
-    fn own<R>(&self, heap: &Heap, work: impl FnOnce(&thread::ThreadCache) -> R) -> Option<R> {
+    fn own<R>(&self, heap: &Heap, work: impl FnOnce(&thread::Turn<'_>) -> R) -> Option<R> {
         if self.caches == Caches::Shared {
             return None;
         }
-        Self::cache(|cache| cache.enter(&heap.arsenal, thread::register).then(|| work(cache)))
+        let supply = heap.arsenal.supply(&*self.backend);
+        Self::cache(|cache| {
+            cache.enter(&heap.arsenal, &heap.holsters, supply, thread::register).map(|turn| work(&turn))
+        })
     }
 
     /// Whether the calling thread is to use its own magazines of `class`, as far as it has a choice.
@@ -442,7 +456,7 @@ impl<B: Backend> Bandolier<B> {
             return heap.slots.alloc(&heap.arsenal, &*self.backend, class);
         }
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        if let Some(chunk) = self.own(heap, |cache| cache.alloc(&heap.arsenal, &*self.backend, class)) {
+        if let Some(chunk) = self.own(heap, |turn| turn.alloc(&heap.arsenal, &*self.backend, class)) {
             return chunk;
         }
         heap.slots.alloc(&heap.arsenal, &*self.backend, class)
@@ -458,7 +472,7 @@ impl<B: Backend> Bandolier<B> {
             return heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk);
         }
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        if let Some(home) = self.own(heap, |cache| cache.dealloc(&heap.arsenal, &*self.backend, class, chunk)) {
+        if let Some(home) = self.own(heap, |turn| turn.dealloc(&heap.arsenal, &*self.backend, class, chunk)) {
             return home;
         }
         heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk)
@@ -510,7 +524,7 @@ impl<B: Backend> Bandolier<B> {
     /// Hands the calling thread's magazines and those of the shared slots in at the depot.
     fn hand_in(&self, heap: &Heap) {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        Self::cache(|cache| cache.flush(&heap.arsenal));
+        Self::cache(|cache| _ = cache.flush(&heap.arsenal));
         heap.slots.hand_in(&heap.arsenal);
         let _all = heap.cpus.hand_in(&heap.arsenal, &*self.backend);
     }
@@ -572,9 +586,9 @@ impl<B: Backend> Bandolier<B> {
             let home = if let Some(post) = post {
                 Some(post.home())
             } else if Self::SOLE {
-                self.own(heap, thread::ThreadCache::home)
+                self.own(heap, |turn| turn.home())
             } else {
-                Self::cache(|cache| cache.works_for(&heap.arsenal).then(|| cache.home()))
+                Self::cache(|cache| cache.turn(&heap.arsenal).map(|turn| turn.home()))
             };
             if let Some(home) = home {
                 return home;
@@ -657,6 +671,8 @@ impl<B: Backend> Bandolier<B> {
         let Some(heap) = self.made() else { return Reclaimed::default() };
         heap.arsenal.recall();
         self.hand_in(heap);
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        let _ = heap.holsters.search(&heap.arsenal, &*self.backend, None);
         reclaim::drain(&heap.arsenal, &*self.backend);
         reclaim::give_back(&heap.arsenal, &*self.backend, true, &Budget::of(usize::MAX))
     }
@@ -666,7 +682,7 @@ impl<B: Backend> Bandolier<B> {
     pub fn flush_thread(&self) {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         if let Some(heap) = self.made() {
-            Self::cache(|cache| cache.flush(&heap.arsenal));
+            Self::cache(|cache| _ = cache.flush(&heap.arsenal));
         }
     }
 
@@ -680,7 +696,9 @@ impl<B: Backend> Bandolier<B> {
             *stats = arsenal.class_stats(class);
             stats.cached += heap.slots.rounds(class) + heap.cpus.rounds(class);
             #[cfg(all(feature = "std", not(all(test, loom))))]
-            Self::cache(|cache| stats.cached += cache.rounds(arsenal, class));
+            {
+                stats.cached += heap.holsters.rounds(class);
+            }
         }
         let mut stats = Stats::of_classes(classes);
         stats.large = arsenal.drawn.large.get();
@@ -688,6 +706,10 @@ impl<B: Backend> Bandolier<B> {
         stats.from_backend = arsenal.drawn.total();
         stats.metadata = arsenal.drawn.metadata.get();
         stats.metadata_in_use = size_of::<Heap>() + arsenal.metadata_in_use();
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        {
+            stats.metadata_in_use += heap.holsters.bytes_in_use();
+        }
         stats.threads = arsenal.threads();
         stats
     }
@@ -705,7 +727,12 @@ impl<B: Backend> Drop for Bandolier<B> {
                 // A thread that has not exited yet will hand its magazines in: they, and the back-end, stay.
                 return;
             }
+            #[cfg(all(feature = "std", not(all(test, loom))))]
             // SAFETY: no thread is counted, and no call is under way, for there is no other reference to this value.
+            unsafe {
+                heap.holsters.release(heap.arsenal.supply(&*self.backend));
+            }
+            // SAFETY: as above.
             unsafe { heap.cpus.release(heap.arsenal.supply(&*self.backend)) };
             // SAFETY: as above.
             unsafe { heap.arsenal.release(&*self.backend) };

@@ -271,6 +271,25 @@ impl Top {
         unsafe { core::slice::from_raw_parts_mut(self.0.wrapping_sub(rounds).wrapping_add(1).cast(), rounds) }
     }
 
+    /// Takes all rounds but the last that was put in, in the stead of the magazine's owner, who may be about to take that one,
+    /// or to put another on top of it. What is left is a magazine with room for no more than that and those on top.
+    ///
+    /// # Safety
+    /// The owner does nothing more than that, and comes back only after the caller is done. The caller takes over the chunks.
+    pub(crate) unsafe fn strip(self, take: impl FnOnce(&mut [Round])) {
+        let rounds = usize::from(self.rounds().0);
+        let (Some(header), true) = (self.header(), rounds > 1) else { return };
+        header.witness.touch();
+        let first = self.0.wrapping_sub(rounds).wrapping_add(1);
+        // SAFETY: the words below `top` are chunks, by the type's invariant; the caller's, by its promise.
+        take(unsafe { core::slice::from_raw_parts_mut(first.cast(), rounds - 1) });
+        // INVARIANT: the word below the one round that is left is the mark now.
+        // SAFETY: of the magazine, and one of those that were taken.
+        unsafe { self.0.wrapping_sub(1).write(ptr::null_mut()) };
+        // Relaxed: as in `arm`.
+        header.capacity.store(self.room().0 as u8 + 1, Ordering::Relaxed);
+    }
+
     /// The rounds as a slice, and the state of the magazine without them.
     ///
     /// # Safety

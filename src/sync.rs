@@ -174,6 +174,6 @@ mod imp {
     }
 }
 
-pub(crate) use core::sync::atomic::Ordering;
+pub(crate) use core::sync::atomic::{Ordering, compiler_fence};
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use imp::*;

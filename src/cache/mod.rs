@@ -15,6 +15,10 @@
 mod cpu;
 pub(crate) mod cpus;
 #[cfg(feature = "std")]
+mod fence;
+#[cfg(feature = "std")]
+pub(crate) mod holster;
+#[cfg(feature = "std")]
 pub(crate) mod thread;
 
 pub(crate) mod pouch;

@@ -25,16 +25,14 @@
 //! - A cache has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
 //!   (`Arsenal::enlist`): a heap is not torn down before.
 
-use super::Pair;
-use super::pouch::Pouch;
+use super::holster::{Holster, Holsters};
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
-use crate::geometry::SPARES;
 use crate::home::Home;
-use crate::magazine::{Round, Top};
+use crate::magazine::Round;
 use crate::size_class::{PerClass, SizeClass};
+use crate::supply::Supply;
 use core::cell::Cell;
-use core::ptr;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -44,88 +42,136 @@ enum State {
     Gone,
 }
 
-/// The magazines that one thread has of one heap.
+/// What one thread has of one heap.
 pub(crate) struct ThreadCache {
-    owner: Cell<*const Arsenal>,
-    loaded: PerClass<Cell<Top>>,
-    previous: PerClass<Cell<Top>>,
+    /// One that nobody wears, unless the state is `Live`.
+    holster: Cell<*const Holster>,
     /// How often the thread came by for a class without magazines of its own for it.
     heat: PerClass<Cell<u8>>,
-    generation: Cell<u32>,
     state: Cell<State>,
-    pouch: Pouch<SPARES>,
+    /// What stands for the static one in a model.
+    #[cfg(all(test, loom))]
+    unworn: std::boxed::Box<Holster>,
 }
 
 /// Times that a thread has to come by to get magazines of its own.
 const EARNED: u8 = 64;
 
-/// Equal to no heap's address, not even to that of a heap which is not there yet.
-const NOBODY: *const Arsenal = ptr::without_provenance(1);
+/// A slow path of the thread, in which it may touch its magazines.
+pub(crate) struct Turn<'a>(&'a Holster);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Turn<'_> {
+    /// Takes a chunk after `pop` had none.
+    pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+        // SAFETY: the thread wears it, and its turn has begun.
+        unsafe { self.0.alloc(arsenal, backend, class) }
+    }
+
+    /// Gives a chunk after `push` had no room; the home that what was freed is noted for.
+    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
+        // SAFETY: the thread wears it, and its turn has begun; the chunk was handed to it.
+        unsafe { self.0.dealloc(arsenal, backend, class, round) };
+        self.0.home()
+    }
+
+    /// Where the thread looks first.
+    pub(crate) fn home(&self) -> Home {
+        self.0.home()
+    }
+}
 
 impl ThreadCache {
     /// A thread that has not been here before.
+    #[cfg(not(all(test, loom)))]
     pub(crate) const fn new() -> Self {
         Self {
-            owner: Cell::new(NOBODY),
-            loaded: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
-            previous: PerClass([const { Cell::new(Top::NONE) }; SizeClass::COUNT]),
+            holster: Cell::new(&raw const super::holster::UNWORN),
             heat: PerClass([const { Cell::new(0) }; SizeClass::COUNT]),
-            generation: Cell::new(0),
             state: Cell::new(State::New),
-            pouch: Pouch::new(Home::COMMON),
         }
+    }
+
+    fn unworn(&self) -> *const Holster {
+        #[cfg(not(all(test, loom)))]
+        return &raw const super::holster::UNWORN;
+        #[cfg(all(test, loom))]
+        return &raw const *self.unworn;
+    }
+
+    #[inline(always)]
+    fn holster(&self) -> &Holster {
+        // SAFETY: one that nobody wears, or one that the thread wears: its heap stays while the thread is counted there.
+        unsafe { &*self.holster.get() }
     }
 
     /// Whether the thread works for the heap of that address, by what it knows.
     #[inline(always)]
     pub(crate) fn works_for(&self, owner: *const Arsenal) -> bool {
-        self.owner.get() == owner
+        self.holster().is_of(owner)
     }
 
     /// Takes a chunk, if there is one loaded: of the heap that the thread works for.
     #[inline(always)]
     pub(crate) fn pop(&self, class: SizeClass) -> Option<Round> {
-        // SAFETY: the thread owns its magazines, and goes on with what is left.
-        let (round, top) = unsafe { self.loaded[class].get().pop() }?;
-        self.loaded[class].set(top);
-        Some(round)
+        // SAFETY: the thread wears it, or nobody does.
+        unsafe { self.holster().pop(class) }
     }
 
     /// Puts a chunk in, if the loaded magazine has room. It is one of the heap that the thread works for, or the thread
     /// works for none.
     #[inline(always)]
     pub(crate) fn push(&self, class: SizeClass, round: Round) -> bool {
-        // SAFETY: the thread owns its magazines, and goes on with what becomes of this one.
-        let Some(top) = (unsafe { self.loaded[class].get().push(round) }) else {
-            return false;
-        };
-        self.loaded[class].set(top);
-        true
+        // SAFETY: as above; the chunk is the caller's, of that heap.
+        unsafe { self.holster().push(class, round) }
     }
 
-    /// Whether the thread works for `arsenal`; a thread that works for nobody yet starts to, if `register` can set the
-    /// exit hook. Also obeys recalls.
-    pub(crate) fn enter(&self, arsenal: &Arsenal, register: impl FnOnce() -> bool) -> bool {
-        if !self.works_for(arsenal) {
-            return self.state.get() == State::New && self.start(arsenal, register);
+    /// A turn for `arsenal`, if the thread works for it; a thread that works for nobody yet starts to, if `register` can set
+    /// the exit hook and there is memory. None while another thread searches this one's holster.
+    pub(crate) fn enter<B: Backend>(
+        &self,
+        arsenal: &Arsenal,
+        holsters: &Holsters,
+        supply: Supply<'_, B>,
+        register: impl FnOnce() -> bool,
+    ) -> Option<Turn<'_>> {
+        if !self.works_for(arsenal) && !(self.state.get() == State::New && self.start(arsenal, holsters, supply, register)) {
+            return None;
         }
-        if self.generation.get() != arsenal.generation() {
-            self.flush(arsenal);
-        }
-        true
+        self.turn(arsenal)
+    }
+
+    /// A turn for `arsenal`, if the thread works for it already.
+    pub(crate) fn turn(&self, arsenal: &Arsenal) -> Option<Turn<'_>> {
+        let holster = self.holster();
+        (holster.is_of(arsenal) && holster.begin(arsenal)).then_some(Turn(holster))
     }
 
     /// Begins to work for `arsenal`, if the exit hook is set; whether it does.
     #[cold]
-    fn start(&self, arsenal: &Arsenal, register: impl FnOnce() -> bool) -> bool {
+    fn start<B: Backend>(
+        &self,
+        arsenal: &Arsenal,
+        holsters: &Holsters,
+        supply: Supply<'_, B>,
+        register: impl FnOnce() -> bool,
+    ) -> bool {
         self.state.set(State::Registering);
         if !register() {
             self.state.set(State::Gone);
             return false;
         }
-        self.generation.set(arsenal.generation());
-        self.pouch.set_home(arsenal.enlist());
-        self.owner.set(arsenal);
+        let Some(holster) = holsters.wear(arsenal, supply) else {
+            // There may be memory at the next call.
+            self.state.set(State::New);
+            return false;
+        };
+        self.holster.set(holster);
         self.state.set(State::Live);
         true
     }
@@ -138,86 +184,46 @@ impl ThreadCache {
         earned && self.state.get() != State::Gone
     }
 
-    fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> R {
-        let mut pair = self.pair(class);
-        let result = work(&mut pair);
-        self.loaded[class].set(pair.loaded);
-        self.previous[class].set(pair.previous);
-        result
-    }
-
-    /// The magazines of a class. Whoever changes them writes them back.
-    fn pair(&self, class: SizeClass) -> Pair {
-        Pair { loaded: self.loaded[class].get(), previous: self.previous[class].get() }
-    }
-
-    /// Takes a chunk after `pop` had none and `enter` said yes.
-    pub(crate) fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
-        self.with(class, |pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, &self.pouch)))
-    }
-
-    /// Gives a chunk after `push` had no room and `enter` said yes; the home that what was freed is noted for.
-    pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
-        self.with(class, |pair| {
-            if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, &self.pouch);
-            }
-        });
-        self.home()
-    }
-
-    /// Hands all magazines in at the depot.
-    fn hand_in(&self, arsenal: &Arsenal) {
-        for class in SizeClass::all() {
-            let pair = self.pair(class);
-            self.loaded[class].set(Top::NONE);
-            self.previous[class].set(Top::NONE);
-            pair.hand_in(arsenal, class, self.home());
-        }
-        self.pouch.hand_in(arsenal);
-    }
-
-    /// Hands all magazines of `arsenal` in, if the thread works for it.
-    pub(crate) fn flush(&self, arsenal: &Arsenal) {
-        if self.works_for(arsenal) {
-            self.generation.set(arsenal.generation());
-            self.hand_in(arsenal);
-        }
-    }
-
-    /// Where the thread looks first.
-    pub(crate) fn home(&self) -> Home {
-        self.pouch.home()
-    }
-
-    /// Rounds of `class`, if the thread works for `arsenal`.
-    pub(crate) fn rounds(&self, arsenal: &Arsenal, class: SizeClass) -> usize {
-        if self.works_for(arsenal) { self.pair(class).rounds() } else { 0 }
+    /// Hands all magazines of `arsenal` in, if the thread works for it; its holster, if so.
+    pub(crate) fn flush(&self, arsenal: &Arsenal) -> Option<&Holster> {
+        let turn = self.turn(arsenal)?;
+        turn.0.hand_in(arsenal);
+        self.heat.0.iter().for_each(|heat| heat.set(0));
+        Some(turn.0)
     }
 
     /// Ends the thread's work for whomever it works for: the exit hook, and all that it does.
     pub(crate) fn leave(&self) {
-        self.state.set(State::Gone);
-        let owner = self.owner.replace(NOBODY);
-        if owner == NOBODY {
+        let was = self.state.replace(State::Gone);
+        if was != State::Live {
             return;
         }
-        // SAFETY: the heap stays in place while this thread is counted there, by the invariant.
-        let arsenal = unsafe { &*owner };
-        self.hand_in(arsenal);
+        let holster = self.holster();
+        // SAFETY: the heap stays in place while this thread is counted there.
+        let arsenal = unsafe { &*holster.owner() };
+        self.holster.set(self.unworn());
+        if !holster.shed(arsenal) {
+            // Who searches it hands in what is left, and counts this thread off.
+            return;
+        }
+        let home = holster.home();
+        holster.put_back();
         if let Some(tidy) = arsenal.tidy {
-            tidy(arsenal, self.home());
+            tidy(arsenal, home);
         }
         arsenal.discharge();
     }
 
     /// Ends the thread's work for `arsenal`, which is about to be torn down; it may then work for another.
     pub(crate) fn part(&self, arsenal: &Arsenal) {
-        if self.works_for(arsenal) {
-            self.owner.set(NOBODY);
+        let holster = self.holster();
+        if holster.is_of(arsenal) {
+            self.holster.set(self.unworn());
             self.state.set(State::New);
-            self.hand_in(arsenal);
-            arsenal.discharge();
+            if holster.shed(arsenal) {
+                holster.put_back();
+                arsenal.discharge();
+            }
         }
     }
 }
@@ -226,7 +232,6 @@ impl ThreadCache {
 #[cfg(not(all(test, loom)))]
 mod local {
     use super::ThreadCache;
-    use crate::cache::cpu;
 
     std::thread_local! {
         static SOLE: ThreadCache = const { ThreadCache::new() };
@@ -237,8 +242,7 @@ mod local {
     #[inline(always)]
     pub(crate) fn with<R>(sole: bool, work: impl FnOnce(&ThreadCache) -> R) -> R {
         let key = if sole { &SOLE } else { &OTHER };
-        // SAFETY: it is the same reference.
-        key.with(|cache| work(unsafe { &*cpu::in_register(cache) }))
+        key.with(work)
     }
 
     unsafe extern "C" fn leave(_: *mut core::ffi::c_void) {

@@ -1,0 +1,514 @@
+//! What a thread wears: its magazines of one heap, at a place where other threads can find them.
+//!
+//! ```text
+//!   thread ─▶ holster ─front─▶ own     the tops of the loaded magazines: all that the fast paths touch
+//!                        └───▶ bare    no magazines, for ever: what they find once the thread has been stopped
+//!
+//!             wear            search                    end of the search
+//!   Idle ───────────▶ Worn ─────────────▶ Searched ────────────────────────▶ Worn
+//!    ▲  ▲              │ shed, resume         │ shed: the thread is gone
+//!    │  └──────────────┘                      ▼
+//!    └───────────────────────────────────── Left      (the searcher does what is left to do)
+//! ```
+//!
+//! A fast path reads `front`, a top there, a word of the magazine, and writes the top: at most one round moves between two
+//! reads of `front`. A slow path says so in `busy` before it looks whether `front` is still the thread's own, and touches the
+//! rest only then. So another thread, who may belong to a reclaim while this one sleeps:
+//!
+//! ```text
+//!   search     state: Worn ─▶ Searched;   front = bare;   heavy fence
+//!   busy?      the thread is in a slow path: not asleep; it hands in what it has by itself when it is next asked
+//!   idle       it may still be about to end ONE fast path that had read `front` before: to take the last round of some
+//!              class, or to put one on top of it. All below the last round of each class is the searcher's,
+//!              and so is everything that only slow paths touch.
+//! ```
+//!
+//! The thread finds no magazines when it comes by again, and resumes: it hands in what the search has left and starts anew.
+//! While it is still being searched it does not wait, but works without magazines of its own.
+//!
+//! # Invariants
+//! - Fast paths touch nothing but what `front` points to; the thread writes `front` only in `Idle`, a searcher in `Searched`.
+//! - Slow paths touch the rest only while `busy`, after they have seen `front` point to `own`, or in `Idle`.
+//! - An idle holster has no magazines.
+
+use super::fence;
+use super::pouch::Pouch;
+use super::Pair;
+use crate::arsenal::Arsenal;
+use crate::backend::Backend;
+use crate::geometry::SPARES;
+use crate::home::Home;
+use crate::magazine::{Round, Top};
+use crate::pool::{Pool, Record};
+use crate::size_class::{PerClass, SizeClass};
+use crate::supply::Supply;
+use crate::sync::{Atomic, AtomicPtr, Ordering, array, const_fn};
+use crate::treiber::Index;
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+
+/// The tops of the loaded magazines, by class.
+#[repr(C, align(64))]
+pub(crate) struct Front(PerClass<AtomicPtr<*mut u8>>);
+
+impl Front {
+    const_fn! {
+        fn bare() -> Self {
+            Self(PerClass(array![AtomicPtr::new(Top::NONE.to_raw()); SizeClass::COUNT]))
+        }
+    }
+
+    /// # Safety
+    /// The caller is the thread that works with this front.
+    #[inline(always)]
+    unsafe fn pop(&self, class: SizeClass) -> Option<Round> {
+        let top = fence::step(|| get(&self.0[class]));
+        // SAFETY: the thread owns its magazines, and goes on with what is left; a searcher leaves it the last round.
+        let (round, top) = unsafe { top.pop() }?;
+        fence::step(|| set(&self.0[class], top));
+        Some(round)
+    }
+
+    /// # Safety
+    /// As for [`pop`](Self::pop); and the chunk is the caller's.
+    #[inline(always)]
+    unsafe fn push(&self, class: SizeClass, round: Round) -> bool {
+        let top = fence::step(|| get(&self.0[class]));
+        // SAFETY: as in `pop`.
+        let Some(top) = (unsafe { top.push(round) }) else { return false };
+        fence::step(|| set(&self.0[class], top));
+        true
+    }
+}
+
+#[inline(always)]
+fn get(place: &AtomicPtr<*mut u8>) -> Top {
+    // Relaxed: written by the one thread, or by who is in its stead, whom `state` and the fences bring into an order.
+    // SAFETY: only `set` writes there, and no `Top` is null.
+    unsafe { Top::from_raw(place.load(Ordering::Relaxed)).unwrap_unchecked() }
+}
+
+#[inline(always)]
+fn set(place: &AtomicPtr<*mut u8>, top: Top) {
+    // Relaxed: as in `get`.
+    place.store(top.to_raw(), Ordering::Relaxed);
+}
+
+/// Nobody's, in the pool.
+const IDLE: u8 = 0;
+/// A thread has it.
+const WORN: u8 = 1;
+/// A thread has it, and another one searches it.
+const SEARCHED: u8 = 2;
+/// The thread that had it is gone, and another one searches it.
+const LEFT: u8 = 3;
+
+/// Equal to no heap's address, not even to that of a heap which is not there yet.
+const NOBODY: *const Arsenal = ptr::without_provenance(1);
+
+/// The magazines that one thread has of one heap.
+#[repr(C, align(64))]
+pub(crate) struct Holster {
+    /// What the fast paths work with.
+    front: AtomicPtr<Front>,
+    /// The heap that it is of, and its holsters.
+    owner: Cell<*const Arsenal>,
+    holsters: Cell<*const Holsters>,
+    next: Atomic<u32>,
+    /// The link of those that were ever worn; and, of those being searched by one party, the link of these.
+    chain: Atomic<u32>,
+    found: Cell<Option<Index>>,
+    index: Cell<Index>,
+    chained: Cell<bool>,
+    state: Atomic<u8>,
+    /// The thread is in a slow path.
+    busy: Atomic<bool>,
+    generation: Cell<u32>,
+    pouch: Pouch<SPARES>,
+    own: Front,
+    previous: PerClass<AtomicPtr<*mut u8>>,
+}
+
+// SAFETY: what is not atomic is touched by the wearer in slow paths, and by a searcher that has found it in none; `state`,
+// `busy` and the fences bring them into an order.
+unsafe impl Sync for Holster {}
+
+impl Record for Holster {
+    fn new(index: Index) -> Self {
+        Self::unworn(index, ptr::null_mut())
+    }
+
+    unsafe fn renew(holster: NonNull<Self>, index: Index) {
+        // SAFETY: the caller's; and nobody reads it meanwhile, for holsters are never trimmed, so it never comes to this.
+        unsafe { holster.write(Self::new(index)) };
+    }
+
+    fn next(&self) -> &Atomic<u32> {
+        &self.next
+    }
+}
+
+/// For threads that wear none: nothing can be taken there, or put.
+#[cfg(not(all(test, loom)))]
+pub(crate) static UNWORN: Holster = {
+    static BARE: Front = Front::bare();
+    Holster::unworn(Index::MIN, (&raw const BARE).cast_mut())
+};
+
+impl Holster {
+    const_fn! {
+        fn unworn(index: Index, front: *mut Front) -> Self {
+            Self {
+                front: AtomicPtr::new(front),
+                owner: Cell::new(NOBODY),
+                holsters: Cell::new(ptr::null()),
+                next: Atomic::new(0),
+                chain: Atomic::new(0),
+                found: Cell::new(None),
+                index: Cell::new(index),
+                chained: Cell::new(false),
+                state: Atomic::new(IDLE),
+                busy: Atomic::new(false),
+                generation: Cell::new(0),
+                pouch: Pouch::new(Home::COMMON),
+                own: Front::bare(),
+                previous: PerClass(array![AtomicPtr::new(Top::NONE.to_raw()); SizeClass::COUNT]),
+            }
+        }
+    }
+
+    /// Whether it is of the heap of that address.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, owner: *const Arsenal) -> bool {
+        self.owner.get() == owner
+    }
+
+    /// The heap that it is of.
+    pub(crate) fn owner(&self) -> *const Arsenal {
+        self.owner.get()
+    }
+
+    // ---- the wearer, on its fast paths -------------------------------------------------------------------------------
+
+    #[inline(always)]
+    fn front(&self) -> &Front {
+        fence::light();
+        // Relaxed: whom a searcher has stopped, sees it by the searcher's heavy fence.
+        let front = fence::step(|| self.front.load(Ordering::Relaxed));
+        // SAFETY: `own`, or the bare front of the holsters, which live as long as it.
+        unsafe { &*front }
+    }
+
+    /// Takes a chunk, if there is one loaded.
+    ///
+    /// # Safety
+    /// The caller wears the holster, or nobody ever will.
+    #[inline(always)]
+    pub(crate) unsafe fn pop(&self, class: SizeClass) -> Option<Round> {
+        // SAFETY: the caller's promise.
+        unsafe { self.front().pop(class) }
+    }
+
+    /// Puts a chunk of the heap in, if the loaded magazine has room.
+    ///
+    /// # Safety
+    /// As for [`pop`](Self::pop); and the chunk is the caller's.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, class: SizeClass, round: Round) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.front().push(class, round) }
+    }
+
+    // ---- the wearer, on its slow paths -------------------------------------------------------------------------------
+
+    fn own(&self) -> *mut Front {
+        (&raw const self.own).cast_mut()
+    }
+
+    /// Begins a slow path of the wearer; whether it may go on, which it may not while it is being searched. Also obeys recalls.
+    pub(crate) fn begin(&self, arsenal: &Arsenal) -> bool {
+        // Relaxed both: between them lies the light half of the fence whose heavy half lies between a searcher's change of the
+        // one and its look at the other.
+        fence::step(|| self.busy.store(true, Ordering::Relaxed));
+        fence::light();
+        let stopped = fence::step(|| self.front.load(Ordering::Relaxed)) != self.own();
+        if stopped && !self.resume(arsenal) {
+            return false;
+        }
+        if self.generation.replace(arsenal.generation()) != arsenal.generation() {
+            self.hand_in(arsenal);
+        }
+        true
+    }
+
+    /// Ends a slow path.
+    pub(crate) fn end(&self) {
+        // Release: what was done in it, to a searcher that sees it over.
+        fence::step(|| self.busy.store(false, Ordering::Release));
+    }
+
+    /// Goes on after a search: hands in what it has left, unless it still goes on; whether it does not.
+    #[cold]
+    #[inline(never)]
+    fn resume(&self, arsenal: &Arsenal) -> bool {
+        fence::step(|| self.busy.store(false, Ordering::Relaxed));
+        // Acquire: what the searcher has done, by the Release with which it ended.
+        if self.state.compare_exchange(WORN, IDLE, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        self.hand_in(arsenal);
+        self.busy.store(true, Ordering::Relaxed);
+        self.front.store(self.own(), Ordering::Relaxed);
+        // Release: all of it, to the next searcher.
+        self.state.store(WORN, Ordering::Release);
+        true
+    }
+
+    /// Works on the magazines of a class.
+    ///
+    /// # Safety
+    /// The caller has begun a slow path, or has the holster for itself.
+    unsafe fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> R {
+        let mut pair = self.pair(class);
+        let result = work(&mut pair);
+        set(&self.own.0[class], pair.loaded);
+        set(&self.previous[class], pair.previous);
+        result
+    }
+
+    /// The magazines of a class. Who changes them writes them back.
+    fn pair(&self, class: SizeClass) -> Pair {
+        Pair { loaded: get(&self.own.0[class]), previous: get(&self.previous[class]) }
+    }
+
+    /// Takes a chunk.
+    ///
+    /// # Safety
+    /// The caller wears the holster and has begun a slow path.
+    pub(crate) unsafe fn alloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass) -> Option<Round> {
+        let work = |pair: &mut Pair| pair.pop().or_else(|| pair.alloc(arsenal, backend, class, &self.pouch));
+        // SAFETY: the caller's promise.
+        unsafe { self.with(class, work) }
+    }
+
+    /// Gives a chunk; the home that what was freed is noted for.
+    ///
+    /// # Safety
+    /// As for [`alloc`](Self::alloc); and the chunk is the caller's.
+    pub(crate) unsafe fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
+        let work = |pair: &mut Pair| {
+            if !pair.push(round) {
+                pair.dealloc(arsenal, backend, class, round, &self.pouch);
+            }
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.with(class, work) }
+    }
+
+    /// Hands all magazines in at the depot, by who may touch them all.
+    pub(crate) fn hand_in(&self, arsenal: &Arsenal) {
+        for class in SizeClass::all() {
+            let Pair { loaded, previous } = self.pair(class);
+            set(&self.own.0[class], Top::NONE);
+            set(&self.previous[class], Top::NONE);
+            // SAFETY: the caller's, and handed in at once.
+            let loaded = unsafe { arsenal.depot.restack(class, loaded) };
+            Pair { loaded, previous }.hand_in(arsenal, class, self.home());
+        }
+        self.pouch.hand_in(arsenal);
+    }
+
+    /// Where the thread looks first.
+    pub(crate) fn home(&self) -> Home {
+        self.pouch.home()
+    }
+
+    /// Takes the holster off for good. What is in it goes to the depot, by this thread or by who searches it just now; whether
+    /// it was this thread.
+    pub(crate) fn shed(&self, arsenal: &Arsenal) -> bool {
+        loop {
+            // Acquire: as in `resume`.
+            if self.state.compare_exchange(WORN, IDLE, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                self.hand_in(arsenal);
+                return true;
+            }
+            // Release: all that this thread did, to who searches. If the search is over in between, the turn above is next.
+            if self.state.compare_exchange(SEARCHED, LEFT, Ordering::Release, Ordering::Relaxed).is_ok() {
+                return false;
+            }
+        }
+    }
+
+    /// Lets another thread wear it, after [`shed`](Self::shed).
+    pub(crate) fn put_back(&self) {
+        self.owner.set(NOBODY);
+        // SAFETY: set before it was worn; the holsters live as long as any of them.
+        if let Some(holsters) = unsafe { self.holsters.get().as_ref() } {
+            holsters.pool.give(self.index.get());
+        }
+    }
+
+    // ---- a searcher --------------------------------------------------------------------------------------------------
+
+    /// Stops the thread that wears it, if there is one, and nobody else does the same.
+    fn stop(&self, bare: &Front) -> bool {
+        // Acquire: what the last searcher or the thread did, by the Release of `worn`, `resume` or `let_go`.
+        let ours = self.state.compare_exchange(WORN, SEARCHED, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if ours {
+            // Relaxed: made known by the heavy fence, without which nothing is done.
+            self.front.store((&raw const *bare).cast_mut(), Ordering::Relaxed);
+        }
+        ours
+    }
+
+    /// Takes what a stopped thread has, after a heavy fence; whether it could, which it could not from a thread at work.
+    fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> bool {
+        // Acquire: what the thread did in its last slow path, by the Release of `end`.
+        if self.busy.load(Ordering::Acquire) {
+            return false;
+        }
+        for (class, place) in self.own.0.iter() {
+            let give = |rounds: &mut [Round]| {
+                arsenal.surplus.note(rounds.len() * class.bytes(), self.home());
+                arsenal.give(backend, rounds);
+            };
+            // SAFETY: the thread is stopped but for one fast path, which touches the last round or what is above.
+            unsafe { get(place).strip(give) };
+            let previous = get(&self.previous[class]);
+            set(&self.previous[class], Top::NONE);
+            arsenal.depot.give(class, previous, self.home());
+        }
+        self.pouch.hand_in(arsenal);
+        true
+    }
+
+    fn is_worn(&self) -> bool {
+        // Relaxed: a figure.
+        self.state.load(Ordering::Relaxed) != IDLE
+    }
+
+    /// Ends a search; does what is left to do if the thread has gone meanwhile.
+    fn let_go(&self, arsenal: &Arsenal) {
+        // Release: what was done, to the thread. Acquire on failure: what it did last, by the Release of `shed`.
+        if self.state.compare_exchange(SEARCHED, WORN, Ordering::Release, Ordering::Acquire).is_err() {
+            self.hand_in(arsenal);
+            self.state.store(IDLE, Ordering::Relaxed);
+            self.put_back();
+            arsenal.discharge();
+        }
+    }
+}
+
+/// The holsters of a heap.
+pub(crate) struct Holsters {
+    pool: Pool<Holster>,
+    /// All that were ever worn.
+    all: Atomic<u32>,
+    bare: Front,
+}
+
+/// What came of a search of all threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Searched {
+    /// Threads whose magazines were not taken, since they were at work, or another party took them just now.
+    pub(crate) missed: usize,
+    /// The system does not let us reach into other threads.
+    pub(crate) forbidden: bool,
+}
+
+impl Holsters {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { pool: Pool::new(), all: Atomic::new(0), bare: Front::bare() }
+        }
+    }
+
+    /// A holster for the calling thread; `None` when there is no memory for one.
+    pub(crate) fn wear<B: Backend>(&self, arsenal: &Arsenal, supply: Supply<'_, B>) -> Option<&Holster> {
+        let index = self.pool.take(supply)?;
+        let holster = self.pool.get(index);
+        holster.holsters.set(self);
+        holster.generation.set(arsenal.generation());
+        holster.pouch.set_home(arsenal.enlist());
+        // Relaxed: nobody else touches an idle one.
+        holster.front.store(holster.own(), Ordering::Relaxed);
+        holster.owner.set(arsenal);
+        // Release: all of it, to a searcher.
+        holster.state.store(WORN, Ordering::Release);
+        if !holster.chained.replace(true) {
+            self.list(index, holster);
+        }
+        Some(holster)
+    }
+
+    /// Puts a holster on the list of all.
+    fn list(&self, index: Index, holster: &Holster) {
+        // Relaxed: the exchange checks it, and whoever follows the chain has acquired the head.
+        let mut head = self.all.load(Ordering::Relaxed);
+        loop {
+            holster.chain.store(head, Ordering::Relaxed);
+            // Release: the record. An exchange reads the one before and so goes on with its release.
+            match self.all.compare_exchange_weak(head, index.get(), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// All that were ever worn.
+    fn each(&self) -> impl Iterator<Item = &Holster> {
+        // Acquire: the records, by the Release in `list`.
+        let mut next = Index::new(self.all.load(Ordering::Acquire));
+        core::iter::from_fn(move || {
+            let holster = self.pool.get(next?);
+            // Relaxed: written once, before the record was put on the list.
+            next = Index::new(holster.chain.load(Ordering::Relaxed));
+            Some(holster)
+        })
+    }
+
+    /// Hands in what threads have, asleep or not, but for those in a slow path, and the one that wears `but`.
+    pub(crate) fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B, but: Option<&Holster>) -> Searched {
+        let (mut stopped, mut searched) = (None, Searched::default());
+        if !fence::is_allowed() {
+            return Searched { forbidden: true, missed: self.each().filter(|holster| holster.is_worn()).count() };
+        }
+        let others = self.each().filter(|&holster| but.is_none_or(|but| !ptr::eq(holster, but)));
+        for holster in others.filter(|holster| holster.stop(&self.bare)) {
+            holster.found.set(stopped);
+            stopped = Some(holster.index.get());
+        }
+        searched.forbidden = stopped.is_some() && !fence::heavy();
+        while let Some(index) = stopped {
+            let holster = self.pool.get(index);
+            stopped = holster.found.get();
+            let taken = !searched.forbidden && holster.search(arsenal, backend);
+            searched.missed += usize::from(!taken);
+            holster.let_go(arsenal);
+        }
+        searched
+    }
+
+    /// Rounds of `class` that threads have; exact while nobody works.
+    pub(crate) fn rounds(&self, class: SizeClass) -> usize {
+        self.each().map(|holster| holster.pair(class).rounds()).sum()
+    }
+
+    /// Bytes of records in use.
+    pub(crate) fn bytes_in_use(&self) -> usize {
+        self.pool.bytes_in_use()
+    }
+
+    /// Gives all records back.
+    ///
+    /// # Safety
+    /// Nobody uses the heap any more.
+    pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.pool.release(supply) };
+    }
+}
+
+#[cfg(all(test, loom))]
+#[path = "../../loom-tests/holster.rs"]
+mod loom_tests;
