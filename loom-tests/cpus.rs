@@ -1,18 +1,16 @@
 //! Models of the CPUs' magazines: threads of one CPU and of two, and one that drains them.
 
-use super::super::cpu::sequences::Machine;
 use super::Cpus;
 use crate::arsenal::Arsenal;
-use crate::loom_support::{Memory, Shared, explore};
+use crate::loom_support::{Machine, Memory, Shared, explore};
 use crate::magazine::Round;
 use crate::reclaim;
 use crate::size_class::SizeClass;
 use crate::surplus::Budget;
-use loom::sync::Arc as Shared0;
 use std::sync::Arc;
 
 struct World {
-    machine: Shared0<Machine>,
+    machine: Arc<Machine>,
     cpus: Cpus,
     arsenal: Arsenal,
     memory: Shared,

@@ -6,40 +6,17 @@
 //! threads, and so does who has fenced.
 
 use super::{PLACES, Places, Table, Word};
-use crate::geometry::{BLOCK, CPUS};
+use crate::geometry::BLOCK;
+use crate::loom_support::Machine;
 use crate::sync::Ordering;
-use loom::sync::{Arc, Mutex};
-use std::cell::RefCell;
-
-/// The CPUs of a model: how often each was given to another.
-pub(crate) struct Machine([Mutex<usize>; CPUS]);
-
-impl Machine {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(core::array::from_fn(|_| Mutex::new(0))))
-    }
-
-    /// Lets the calling thread run on a CPU.
-    pub(crate) fn seat(machine: &Arc<Self>, cpu: usize) {
-        SEATED.with(|seated| *seated.borrow_mut() = Some((machine.clone(), cpu)));
-    }
-}
-
-loom::thread_local! {
-    static SEATED: RefCell<Option<(Arc<Machine>, usize)>> = RefCell::new(None);
-}
-
-fn seated() -> Option<(Arc<Machine>, usize)> {
-    SEATED.with(|seated| seated.borrow().clone())
-}
 
 pub(crate) fn may_fence() -> bool {
     true
 }
 
 pub(crate) fn fence(cpu: usize) -> bool {
-    let Some((machine, _)) = seated() else { return false };
-    *machine.0[cpu].lock().unwrap() += 1;
+    let Some((machine, _)) = Machine::seated() else { return false };
+    *machine.hold(cpu) += 1;
     true
 }
 
@@ -49,19 +26,19 @@ pub(crate) struct Seat(());
 
 impl Seat {
     pub(crate) fn here() -> Option<Self> {
-        seated().map(|_| Self(()))
+        Machine::seated().map(|_| Self(()))
     }
 
     pub(crate) fn cpu(self) -> Option<usize> {
-        seated().map(|(_, cpu)| cpu)
+        Machine::seated().map(|(_, cpu)| cpu)
     }
 
     /// Runs a sequence: `before` finds what the last store is to write, and what to return, unless it leaves early.
     fn run<R>(self, table: Table, place: usize, before: impl Fn(*mut Word) -> Result<(*mut Word, R), R>) -> Option<R> {
         assert!(place < PLACES);
-        let (machine, cpu) = seated()?;
+        let (machine, cpu) = Machine::seated()?;
         loop {
-            let begun = machine.0[cpu].lock().unwrap();
+            let begun = machine.hold(cpu);
             let turn = *begun;
             // SAFETY: the promise of every caller: the table is one.
             let places: *mut Places = unsafe { &*table.add(cpu) }.load(Ordering::Relaxed);
@@ -69,7 +46,7 @@ impl Seat {
             let places = unsafe { places.as_ref() }?;
             let found = before(places.0[place].load(Ordering::Relaxed));
             drop(begun);
-            let mut end = machine.0[cpu].lock().unwrap();
+            let mut end = machine.hold(cpu);
             if *end != turn {
                 continue;
             }

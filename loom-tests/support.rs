@@ -1,10 +1,12 @@
 //! What the models share: a small back-end that watches who uses its memory, and the way models are run.
 
 use crate::backend::Backend;
+use crate::geometry::CPUS;
 use crate::supply::{Drawn, Supply};
 use crate::sync::Witness;
 use core::alloc::Layout;
 use core::ptr::NonNull;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
@@ -200,6 +202,53 @@ impl Source {
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory.0
+    }
+}
+
+/// The CPUs of a model, and how often each was given to another.
+///
+/// Who is seated on one takes its steps there, and a fence of all comes between two steps of everybody: what was done before it
+/// is seen after it.
+pub(crate) struct Machine([loom::sync::Mutex<usize>; CPUS]);
+
+loom::thread_local! {
+    static SEATED: RefCell<Option<(Arc<Machine>, usize)>> = RefCell::new(None);
+}
+
+impl Machine {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(core::array::from_fn(|_| loom::sync::Mutex::new(0))))
+    }
+
+    /// Lets the calling thread run on a CPU.
+    pub(crate) fn seat(machine: &Arc<Self>, cpu: usize) {
+        SEATED.with(|seated| *seated.borrow_mut() = Some((machine.clone(), cpu)));
+    }
+
+    /// Where the calling thread runs.
+    pub(crate) fn seated() -> Option<(Arc<Self>, usize)> {
+        SEATED.with(|seated| seated.borrow().clone())
+    }
+
+    /// A CPU for the caller alone, and how often it was given away.
+    pub(crate) fn hold(&self, cpu: usize) -> loom::sync::MutexGuard<'_, usize> {
+        self.0[cpu].lock().unwrap()
+    }
+
+    /// Takes a step on the CPU where the calling thread runs, if there is one.
+    pub(crate) fn step<R>(access: impl FnOnce() -> R) -> R {
+        let seated = Self::seated();
+        let held = seated.as_ref().map(|(machine, cpu)| machine.hold(*cpu));
+        let result = access();
+        drop(held);
+        result
+    }
+
+    /// Comes between two steps of everybody; whether there are CPUs.
+    pub(crate) fn fence_all() -> bool {
+        let Some((machine, _)) = Self::seated() else { return false };
+        (0..CPUS).for_each(|cpu| drop(machine.hold(cpu)));
+        true
     }
 }
 

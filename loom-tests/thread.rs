@@ -1,8 +1,10 @@
 //! Models of thread exit: magazines are handed in whole, before the heap may go.
 
-use super::ThreadCache;
+use super::{ThreadCache, Turn};
 use crate::arsenal::Arsenal;
+use crate::cache::holster::Holsters;
 use crate::loom_support::{Memory, Shared, explore};
+use crate::magazine::Round;
 use crate::reclaim;
 use crate::size_class::SizeClass;
 use crate::surplus::Budget;
@@ -12,6 +14,7 @@ use std::vec::Vec;
 
 struct World {
     arsenal: Arsenal,
+    holsters: Holsters,
     memory: Shared,
     heap: Witness,
 }
@@ -22,32 +25,48 @@ fn class() -> SizeClass {
 
 impl World {
     fn new() -> Arc<Self> {
-        Arc::new(Self { arsenal: Arsenal::new(), memory: Memory::new(), heap: Witness::new() })
+        Arc::new(Self {
+            arsenal: Arsenal::new(),
+            holsters: Holsters::new(),
+            memory: Memory::new(),
+            heap: Witness::new(),
+        })
+    }
+
+    /// A turn of the thread with that cache, if it gets one; it can set its exit hook, if `hook`.
+    fn enter<'a>(&self, cache: &'a ThreadCache, hook: bool) -> Option<Turn<'a>> {
+        cache.enter(&self.arsenal, &self.holsters, self.arsenal.supply(&self.memory), || hook)
+    }
+
+    /// Takes a chunk as a thread does that works for the arsenal.
+    fn take(&self, cache: &ThreadCache) -> Round {
+        let chunk = cache.pop(class()).or_else(|| {
+            let turn = self.enter(cache, true).expect("nobody searches");
+            turn.alloc(&self.arsenal, &self.memory, class())
+        });
+        let chunk = chunk.expect("there is memory");
+        self.memory.0.touch(chunk);
+        chunk
+    }
+
+    /// Gives one back.
+    fn give(&self, cache: &ThreadCache, chunk: Round) {
+        self.memory.0.touch(chunk);
+        if !cache.push(class(), chunk) {
+            let turn = self.enter(cache, true).expect("nobody searches");
+            turn.dealloc(&self.arsenal, &self.memory, class(), chunk);
+        }
     }
 
     /// What a thread does in its life: enter, allocate and free `count` chunks, leave.
     fn live(&self, count: usize) {
         let cache = ThreadCache::new();
-        assert!(cache.enter(&self.arsenal, || true));
-        let chunks: Vec<_> = (0..count)
-            .map(|_| {
-                let chunk = cache
-                    .pop(class())
-                    .or_else(|| cache.alloc(&self.arsenal, &self.memory, class()))
-                    .expect("there is memory");
-                self.memory.0.touch(chunk);
-                chunk
-            })
-            .collect();
-        for chunk in chunks {
-            if !cache.push(class(), chunk) {
-                cache.dealloc(&self.arsenal, &self.memory, class(), chunk);
-            }
-        }
+        let chunks: Vec<_> = (0..count).map(|_| self.take(&cache)).collect();
+        chunks.into_iter().for_each(|chunk| self.give(&cache, chunk));
         self.heap.look();
         cache.leave();
         assert!(cache.pop(class()).is_none());
-        assert!(!cache.enter(&self.arsenal, || true));
+        assert!(self.enter(&cache, true).is_none());
     }
 
     fn reclaim(&self) {
@@ -105,12 +124,11 @@ fn a_recall_is_obeyed_at_the_next_slow_path() {
     explore(|_| {
         let world = World::new();
         let cache = ThreadCache::new();
-        assert!(cache.enter(&world.arsenal, || true));
-        let chunk = cache.alloc(&world.arsenal, &world.memory, class()).unwrap();
-        assert!(cache.push(class(), chunk));
+        let chunk = world.take(&cache);
+        world.give(&cache, chunk);
         world.reclaim();
         assert_ne!(world.memory.0.segment_bytes(), 0);
-        assert!(cache.enter(&world.arsenal, || true));
+        assert!(world.enter(&cache, true).is_some());
         world.reclaim();
         assert_eq!(world.memory.0.segment_bytes(), 0);
         cache.leave();
@@ -123,8 +141,8 @@ fn without_a_hook_there_is_no_cache() {
     explore(|_| {
         let world = World::new();
         let cache = ThreadCache::new();
-        assert!(!cache.enter(&world.arsenal, || false));
-        assert!(!cache.enter(&world.arsenal, || true));
+        assert!(world.enter(&cache, false).is_none());
+        assert!(world.enter(&cache, true).is_none());
         assert_eq!(world.arsenal.threads(), 0);
     });
 }
@@ -135,23 +153,12 @@ fn spare_magazines_are_handed_in() {
     explore(|_| {
         let world = World::new();
         let (giver, taker) = (ThreadCache::new(), ThreadCache::new());
-        assert!(giver.enter(&world.arsenal, || true) && taker.enter(&world.arsenal, || true));
         // Six chunks and two to a magazine.
-        let take = |cache: &ThreadCache| {
-            let chunk = cache.pop(class()).or_else(|| cache.alloc(&world.arsenal, &world.memory, class()));
-            chunk.expect("there is memory")
-        };
-        let chunks: [_; 6] = core::array::from_fn(|_| take(&giver));
-        for chunk in chunks {
-            if !giver.push(class(), chunk) {
-                giver.dealloc(&world.arsenal, &world.memory, class(), chunk);
-            }
-        }
+        let chunks: [_; 6] = core::array::from_fn(|_| world.take(&giver));
+        chunks.into_iter().for_each(|chunk| world.give(&giver, chunk));
         giver.leave();
-        let chunks: [_; 6] = core::array::from_fn(|_| take(&taker));
-        for chunk in chunks {
-            world.arsenal.give(&world.memory, &mut [chunk]);
-        }
+        let chunks: [_; 6] = core::array::from_fn(|_| world.take(&taker));
+        chunks.into_iter().for_each(|chunk| world.arsenal.give(&world.memory, &mut [chunk]));
         taker.leave();
         world.reclaim();
         assert_eq!(world.arsenal.depot.bytes_in_use(), 0);

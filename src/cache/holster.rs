@@ -150,10 +150,46 @@ impl Record for Holster {
 
 /// For threads that wear none: nothing can be taken there, or put.
 #[cfg(not(all(test, loom)))]
-pub(crate) static UNWORN: Holster = {
+mod unworn {
+    use super::{Front, Holster, Index};
+
     static BARE: Front = Front::bare();
-    Holster::unworn(Index::MIN, (&raw const BARE).cast_mut())
-};
+    static HOLSTER: Holster = Holster::unworn(Index::MIN, (&raw const BARE).cast_mut());
+
+    pub(crate) struct Unworn;
+
+    impl Unworn {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) const fn get(&self) -> *const Holster {
+            &raw const HOLSTER
+        }
+    }
+}
+
+/// In a model each thread has its own: there are no atomics of loom's in a static.
+#[cfg(all(test, loom))]
+mod unworn {
+    use super::{Front, Holster, Index};
+    use std::boxed::Box;
+
+    pub(crate) struct Unworn(Box<Holster>, #[expect(dead_code, reason = "the other refers to it")] Box<Front>);
+
+    impl Unworn {
+        pub(crate) fn new() -> Self {
+            let bare = Box::new(Front::bare());
+            Self(Box::new(Holster::unworn(Index::MIN, (&raw const *bare).cast_mut())), bare)
+        }
+
+        pub(crate) fn get(&self) -> *const Holster {
+            &raw const *self.0
+        }
+    }
+}
+
+pub(crate) use unworn::Unworn;
 
 impl Holster {
     const_fn! {

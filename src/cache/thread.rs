@@ -25,13 +25,14 @@
 //! - A cache has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
 //!   (`Arsenal::enlist`): a heap is not torn down before.
 
-use super::holster::{Holster, Holsters};
+use super::holster::{Holster, Holsters, Unworn};
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::size_class::{PerClass, SizeClass};
 use crate::supply::Supply;
+use crate::sync::const_fn;
 use core::cell::Cell;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,9 +50,7 @@ pub(crate) struct ThreadCache {
     /// How often the thread came by for a class without magazines of its own for it.
     heat: PerClass<Cell<u8>>,
     state: Cell<State>,
-    /// What stands for the static one in a model.
-    #[cfg(all(test, loom))]
-    unworn: std::boxed::Box<Holster>,
+    unworn: Unworn,
 }
 
 /// Times that a thread has to come by to get magazines of its own.
@@ -87,21 +86,17 @@ impl Turn<'_> {
 }
 
 impl ThreadCache {
-    /// A thread that has not been here before.
-    #[cfg(not(all(test, loom)))]
-    pub(crate) const fn new() -> Self {
-        Self {
-            holster: Cell::new(&raw const super::holster::UNWORN),
-            heat: PerClass([const { Cell::new(0) }; SizeClass::COUNT]),
-            state: Cell::new(State::New),
+    const_fn! {
+        /// A thread that has not been here before.
+        pub(crate) fn new() -> Self {
+            let unworn = Unworn::new();
+            Self {
+                holster: Cell::new(unworn.get()),
+                heat: PerClass([const { Cell::new(0) }; SizeClass::COUNT]),
+                state: Cell::new(State::New),
+                unworn,
+            }
         }
-    }
-
-    fn unworn(&self) -> *const Holster {
-        #[cfg(not(all(test, loom)))]
-        return &raw const super::holster::UNWORN;
-        #[cfg(all(test, loom))]
-        return &raw const *self.unworn;
     }
 
     #[inline(always)]
@@ -201,7 +196,7 @@ impl ThreadCache {
         let holster = self.holster();
         // SAFETY: the heap stays in place while this thread is counted there.
         let arsenal = unsafe { &*holster.owner() };
-        self.holster.set(self.unworn());
+        self.holster.set(self.unworn.get());
         if !holster.shed(arsenal) {
             // Who searches it hands in what is left, and counts this thread off.
             return;
@@ -218,7 +213,7 @@ impl ThreadCache {
     pub(crate) fn part(&self, arsenal: &Arsenal) {
         let holster = self.holster();
         if holster.is_of(arsenal) {
-            self.holster.set(self.unworn());
+            self.holster.set(self.unworn.get());
             self.state.set(State::New);
             if holster.shed(arsenal) {
                 holster.put_back();
