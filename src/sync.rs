@@ -41,6 +41,8 @@ pub(crate) use array;
 mod imp {
     pub(crate) use atomic::Atomic;
     pub(crate) use core::sync::atomic::AtomicPtr;
+    #[cfg(feature = "std")]
+    pub(crate) use core::sync::atomic::compiler_fence;
     pub(crate) use crossbeam_utils::Backoff;
 
     /// Makes null pointers of memory that is zero.
@@ -174,6 +176,6 @@ mod imp {
     }
 }
 
-pub(crate) use core::sync::atomic::{Ordering, compiler_fence};
+pub(crate) use core::sync::atomic::Ordering;
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use imp::*;

@@ -31,9 +31,9 @@
 //! - Slow paths touch the rest only while `busy`, after they have seen `front` point to `own`, or in `Idle`.
 //! - An idle holster has no magazines.
 
+use super::Pair;
 use super::fence;
 use super::pouch::Pouch;
-use super::Pair;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::geometry::SPARES;
@@ -287,7 +287,8 @@ impl Holster {
     #[cold]
     #[inline(never)]
     fn resume(&self, arsenal: &Arsenal) -> bool {
-        fence::step(|| self.busy.store(false, Ordering::Relaxed));
+        // With its Release: a searcher that saw this and not the end of the slow path before would miss what was done there.
+        self.end();
         // Acquire: what the searcher has done, by the Release with which it ended.
         if self.state.compare_exchange(WORN, IDLE, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;

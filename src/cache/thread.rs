@@ -135,7 +135,9 @@ impl ThreadCache {
         supply: Supply<'_, B>,
         register: impl FnOnce() -> bool,
     ) -> Option<Turn<'_>> {
-        if !self.works_for(arsenal) && !(self.state.get() == State::New && self.start(arsenal, holsters, supply, register)) {
+        if !self.works_for(arsenal)
+            && !(self.state.get() == State::New && self.start(arsenal, holsters, supply, register))
+        {
             return None;
         }
         self.turn(arsenal)
