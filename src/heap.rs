@@ -196,7 +196,7 @@ impl<B: Backend> Bandolier<B> {
             }
             Self {
                 heap: AtomicPtr::new(ptr::null_mut()),
-                caches: Caches::Thread,
+                caches: Caches::Hybrid,
                 backend: ManuallyDrop::new(backend),
             }
         }

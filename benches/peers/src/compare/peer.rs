@@ -44,8 +44,10 @@ pub(crate) fn is_ours(name: &str) -> bool {
     name.starts_with(OURS)
 }
 
-pub(crate) static PEERS: [Peer; 12] = [
+pub(crate) static PEERS: [Peer; 14] = [
     Peer::of(OURS, &["bandolier"], ""),
+    Peer::of("bandolier-per-thread", &["bandolier"], ""),
+    Peer::of("bandolier-per-cpu", &["bandolier"], ""),
     Peer::of("bandolier-shared", &["bandolier"], ""),
     Peer::of(SYSTEM, &[], ""),
     Peer::of("mimalloc", &["mimalloc", "libmimalloc-sys"], "a C compiler"),

@@ -20,6 +20,8 @@ macro_rules! peer {
 
 peer!("system", std::alloc::System, std::alloc::System);
 peer!("bandolier", bandolier::Bandolier, bandolier::Bandolier::new());
+peer!("bandolier-per-thread", bandolier::Bandolier, bandolier::Bandolier::new().per_thread());
+peer!("bandolier-per-cpu", bandolier::Bandolier, bandolier::Bandolier::new().per_cpu());
 peer!("bandolier-shared", bandolier::Bandolier, bandolier::Bandolier::new().without_thread_caches());
 peer!("mimalloc", mimalloc::MiMalloc, mimalloc::MiMalloc);
 peer!("mimalloc-v2", mimalloc::MiMalloc, mimalloc::MiMalloc);
@@ -39,6 +41,8 @@ peer!("frusa", frusa::Frusa4K, frusa::Frusa4K::new(&std::alloc::System));
 #[cfg(not(any(
     feature = "system",
     feature = "bandolier",
+    feature = "bandolier-per-thread",
+    feature = "bandolier-per-cpu",
     feature = "bandolier-shared",
     feature = "mimalloc",
     feature = "mimalloc-v2",

@@ -4,7 +4,13 @@ use crate::peer::{self, OURS, PEERS};
 use plotters::style::RGBColor;
 
 /// Of Bandolier, and then of its modes.
-const OURS_ARE: [RGBColor; 3] = [RGBColor(0xd6, 0x00, 0x1c), RGBColor(0xff, 0x7a, 0x85), RGBColor(0x8c, 0x00, 0x3c)];
+const OURS_ARE: [RGBColor; 5] = [
+    RGBColor(0xd6, 0x00, 0x1c),
+    RGBColor(0xff, 0x7a, 0x85),
+    RGBColor(0x8c, 0x00, 0x3c),
+    RGBColor(0xff, 0xb0, 0x9c),
+    RGBColor(0xb3, 0x5a, 0x6a),
+];
 
 /// Of peers, by their place in [`PEERS`].
 const THEIRS: [RGBColor; 12] = [
