@@ -427,6 +427,15 @@ impl<B: Backend> Bandolier<B> {
         })
     }
 
+    /// Where the calling thread works for its CPU, if that is to be seen at once.
+    #[inline(always)]
+    fn post_at_once(&self, class: SizeClass) -> Option<Post> {
+        // Acquire: as in `made`.
+        // SAFETY: as in `made`.
+        let heap = unsafe { self.place().load(Ordering::Acquire).as_ref() }?;
+        if self.caches == Caches::Shared || self.is_own(class) { None } else { heap.cpus.post_at_once() }
+    }
+
     /// Whether the calling thread is to use its own magazines of `class`, as far as it has a choice.
     #[inline(always)]
     fn is_own(&self, class: SizeClass) -> bool {
@@ -479,9 +488,20 @@ impl<B: Backend> Bandolier<B> {
     }
 
     /// With its arguments where the fast path has them: it would otherwise move them on every call, for this one's sake.
+    ///
+    /// It does no more than a CPU's magazine takes, since that is all that a thread without magazines of its own mostly needs.
     #[cold]
     #[inline(never)]
     fn alloc_slow(class: SizeClass, this: &Self) -> *mut u8 {
+        match this.post_at_once(class).and_then(|post| post.pop(class)) {
+            Some(chunk) => chunk.as_ptr(),
+            None => Self::alloc_slower(class, this),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slower(class: SizeClass, this: &Self) -> *mut u8 {
         let Some(heap) = this.heap() else { return ptr::null_mut() };
         let chunk = this.take(heap, class).or_else(|| this.take_rescued(heap, class));
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -497,10 +517,18 @@ impl<B: Backend> Bandolier<B> {
         })
     }
 
-    /// The order of the arguments is as above.
+    /// As [`alloc_slow`](Self::alloc_slow).
     #[cold]
     #[inline(never)]
     fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
+        if !this.post_at_once(class).is_some_and(|post| post.push(class, chunk)) {
+            Self::dealloc_slower(chunk, class, this);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn dealloc_slower(chunk: Round, class: SizeClass, this: &Self) {
         // A chunk that is freed came from the heap, so the heap is there.
         let Some(heap) = this.made() else { return };
         let home = this.give(heap, class, chunk);

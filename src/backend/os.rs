@@ -252,6 +252,13 @@ pub(crate) mod restart {
         NonZeroIsize::new(if known == UNKNOWN { look() } else { known })
     }
 
+    /// The same, once it has been looked for and found.
+    #[inline(always)]
+    pub(crate) fn known_offset() -> isize {
+        // Relaxed: as above; whoever has seen a sign that it was found has acquired that.
+        OFFSET.load(Ordering::Relaxed)
+    }
+
     #[cold]
     #[inline(never)]
     fn look() -> isize {

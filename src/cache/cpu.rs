@@ -163,6 +163,12 @@ mod sequences {
             NonNull::new(thread_pointer().wrapping_offset(offset.get()).cast()).map(Self)
         }
 
+        /// As [`here`](Self::here), after some thread has seen that there are restartable sequences.
+        #[inline(always)]
+        pub(crate) fn here_surely() -> Option<Self> {
+            NonNull::new(thread_pointer().wrapping_offset(restart::known_offset()).cast()).map(Self)
+        }
+
         /// The CPU that the thread runs on, or ran on just now; `None` while the kernel does not know of the record.
         pub(crate) fn cpu(self) -> Option<usize> {
             // SAFETY: the record lies in the thread's own storage; the kernel writes it while the thread does not run, hence
@@ -316,6 +322,10 @@ mod sequences {
 
     impl Seat {
         pub(crate) fn here() -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn here_surely() -> Option<Self> {
             None
         }
 

@@ -72,14 +72,14 @@ impl Post {
 
     /// Takes a chunk from this CPU's loaded magazine.
     #[inline(always)]
-    fn pop(self, class: SizeClass) -> Option<Round> {
+    pub(crate) fn pop(self, class: SizeClass) -> Option<Round> {
         // SAFETY: the table is one of `Cpus`, guards and all, whose places hold `Top`s; the place is one of a class's.
         NonNull::new(unsafe { self.seat.pop(self.table, loaded(class)) })
     }
 
     /// Puts a chunk into this CPU's loaded magazine.
     #[inline(always)]
-    fn push(self, class: SizeClass, round: Round) -> bool {
+    pub(crate) fn push(self, class: SizeClass, round: Round) -> bool {
         // SAFETY: as in `pop`; the chunk is the caller's.
         unsafe { self.seat.push(self.table, loaded(class), round.as_ptr()) }
     }
@@ -103,14 +103,27 @@ impl Cpus {
         }
     }
 
-    /// Where the calling thread works; `None` where there are no restartable sequences, or no memory for the table.
+    /// Where the calling thread works; `None` when nobody has asked for that yet.
     #[inline(always)]
+    pub(crate) fn post_at_once(&self) -> Option<Post> {
+        // Acquire: as in `post`.
+        let table = NonNull::new(self.table.load(Ordering::Acquire))?;
+        // A table is there only where there are sequences.
+        let seat = Seat::here_surely()?;
+        Some(Post { seat, table: Self::first(table) })
+    }
+
+    /// The entry of CPU 0.
+    fn first(table: NonNull<Table>) -> cpu::Table {
+        table.as_ptr().cast::<AtomicPtr<Places>>().cast_const().wrapping_add(GUARDS)
+    }
+
+    /// Where the calling thread works; `None` where there are no restartable sequences, or no memory for the table.
     pub(crate) fn post<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Option<Post> {
         let seat = Seat::here()?;
         // Acquire: the table, zeroed before the Release in `make_table`.
         let table = NonNull::new(self.table.load(Ordering::Acquire)).or_else(|| self.make_table(arsenal, backend))?;
-        let table = table.as_ptr().cast::<AtomicPtr<Places>>().cast_const().wrapping_add(GUARDS);
-        Some(Post { seat, table })
+        Some(Post { seat, table: Self::first(table) })
     }
 
     #[cold]
