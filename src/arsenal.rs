@@ -19,7 +19,7 @@ use crate::map::Map;
 use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
 use crate::size_class::SizeClass;
 use crate::slab::{Held, NotTaken, SlabId, Slabs};
-use crate::stats::{ClassStats, Tally};
+use crate::stats::ClassStats;
 use crate::supply::{Drawn, Supply};
 use crate::surplus::{Budget, Surplus};
 use crate::sync::{Atomic, Ordering, const_fn};
@@ -34,7 +34,6 @@ pub(crate) struct Arsenal {
     pub(crate) depot: Depot,
     pub(crate) drawn: Drawn,
     pub(crate) surplus: Surplus,
-    run_bytes: Tally,
     threads: Atomic<usize>,
     generation: Atomic<u32>,
     /// What a thread does that has left, if that can be done without the heap's value at hand. Set before anybody sees it.
@@ -75,7 +74,6 @@ impl Arsenal {
                 depot: Depot::new(),
                 drawn: Drawn::new(),
                 surplus: Surplus::new(),
-                run_bytes: Tally::new(),
                 threads: Atomic::new(0),
                 generation: Atomic::new(0),
                 tidy: None,
@@ -283,7 +281,7 @@ impl Arsenal {
         let wish = Wish { units: Self::units::<B>(bytes), room: Self::units::<B>(room).min(UNITS), home };
         let (run, contents) = self.claim(backend, wish, Self::ample::<B>())?;
         self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
-        self.run_bytes.add(run.units as usize * B::UNIT, home);
+        self.surplus.take_run(run.units as usize * B::UNIT, home);
         self.surplus.draw(contents.untouched(run.units) as usize * B::UNIT);
         Some((run.start, contents))
     }
@@ -301,7 +299,7 @@ impl Arsenal {
     pub(crate) fn give_run<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize, home: Home) {
         let run = self.locate(backend, block, bytes, align);
         self.map.set(backend, block, 1, Owner::Nobody.to_bits());
-        self.run_bytes.sub(run.units as usize * B::UNIT, home);
+        self.surplus.give_run(run.units as usize * B::UNIT, home);
         self.surplus.note(run.units as usize * B::UNIT, home);
         self.free_units(run);
     }
@@ -321,7 +319,7 @@ impl Arsenal {
         if units > run.units {
             let longer = units <= UNITS && self.segments.extend(run, units - run.units).is_some();
             if longer {
-                self.run_bytes.add((units - run.units) as usize * B::UNIT, home);
+                self.surplus.take_run((units - run.units) as usize * B::UNIT, home);
             }
             return longer;
         }
@@ -329,7 +327,7 @@ impl Arsenal {
             // SAFETY: `units < run.units`, so the offset is inside the run.
             let start = unsafe { run.start.add(units as usize * B::UNIT) };
             let tail = Run { start, first: run.first + units, units: run.units - units, ..run };
-            self.run_bytes.sub(tail.units as usize * B::UNIT, home);
+            self.surplus.give_run(tail.units as usize * B::UNIT, home);
             self.surplus.note(tail.units as usize * B::UNIT, home);
             self.free_units(tail);
         }
@@ -423,7 +421,7 @@ impl Arsenal {
 
     /// Bytes of runs that the program holds.
     pub(crate) fn run_bytes(&self) -> usize {
-        self.run_bytes.get()
+        self.surplus.run_bytes()
     }
 
     /// Bytes of records in use.

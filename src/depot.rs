@@ -261,7 +261,7 @@ impl Depot {
     /// Nobody uses the heap any more.
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         // SAFETY: the caller's promise.
-        unsafe { self.magazines.release(supply) };
+        unsafe { self.magazines.release(supply, false) };
     }
 }
 

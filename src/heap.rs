@@ -78,6 +78,9 @@ impl Heap {
         }
         // SAFETY: the caller's promise; the heap there was written just now, and nobody else knows it.
         unsafe { &mut *place.as_ptr() }.arsenal.tidy = reclaim::tidier::<B>();
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        // SAFETY: as above; the place is where it stays.
+        unsafe { place.as_ref() }.holsters.settle();
     }
 }
 
@@ -196,7 +199,7 @@ impl<B: Backend> Bandolier<B> {
             }
             Self {
                 heap: AtomicPtr::new(ptr::null_mut()),
-                caches: Caches::Hybrid,
+                caches: if Self::SOLE { Caches::Hybrid } else { Caches::Thread },
                 backend: ManuallyDrop::new(backend),
             }
         }
@@ -609,14 +612,12 @@ impl<B: Backend> Bandolier<B> {
     fn home(&self, heap: &Heap) -> Home {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         {
+            let cpu = matches!(self.caches, Caches::Hybrid | Caches::Cpu).then(|| heap.cpus.post_at_once()).flatten();
             // A thread begins to work for another heap only when it has chunks of it to keep: the heap then waits for it.
-            let post = if self.caches == Caches::Shared { None } else { heap.cpus.post(&heap.arsenal, &*self.backend) };
-            let home = if let Some(post) = post {
-                Some(post.home())
-            } else if Self::SOLE {
-                self.own(heap, |turn| turn.home())
-            } else {
-                Self::cache(|cache| cache.turn(&heap.arsenal).map(|turn| turn.home()))
+            let home = match cpu {
+                Some(post) => Some(post.home()),
+                None if Self::SOLE => self.own(heap, |turn| turn.home()),
+                None => Self::cache(|cache| cache.turn(&heap.arsenal).map(|turn| turn.home())),
             };
             if let Some(home) = home {
                 return home;

@@ -27,7 +27,13 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 /// What a pool is made of. `Sync`, because a pool hands out references to whoever knows the index.
-pub(crate) trait Record: Sync {
+pub(crate) trait Record: Sync + Sized {
+    /// How many the first block has: about a page of them. The others have twice as many each.
+    const FIRST: u32 = {
+        let first = FIRST_BYTES / size_of::<Self>();
+        if first == 0 || cfg!(all(test, loom)) { 1 } else { first as u32 }
+    };
+
     /// A record in its first state.
     fn new(index: Index) -> Self;
 
@@ -79,31 +85,26 @@ struct Place {
 }
 
 impl<T: Record> Pool<T> {
-    const FIRST: u32 = {
-        let first = FIRST_BYTES / size_of::<T>();
-        if first == 0 || cfg!(all(test, loom)) { 1 } else { first as u32 }
-    };
-
     /// How many records a block has.
     fn length(block: usize) -> u32 {
-        Self::FIRST << block
+        T::FIRST << block
     }
 
     /// The name of the record at `offset` in a block.
     fn index(block: usize, offset: u32) -> Option<Index> {
-        let before = Self::FIRST.checked_mul((1_u32 << block) - 1)?;
+        let before = T::FIRST.checked_mul((1_u32 << block) - 1)?;
         Index::new(before.checked_add(offset)?.checked_add(1)?)
     }
 
     fn place(index: Index) -> Place {
         let number = index.get() - 1;
-        let block = (number / Self::FIRST + 1).ilog2();
-        let before = Self::FIRST * ((1 << block) - 1);
+        let block = (number / T::FIRST + 1).ilog2();
+        let before = T::FIRST * ((1 << block) - 1);
         Place { block: block as usize, offset: (number - before) as usize }
     }
 
     fn layout(block: usize) -> Option<Layout> {
-        let layout = Layout::array::<T>((Self::FIRST as usize).checked_shl(block as u32)?).ok()?;
+        let layout = Layout::array::<T>((T::FIRST as usize).checked_shl(block as u32)?).ok()?;
         Some(layout.align_to(LINE).ok()?.pad_to_align())
     }
 
@@ -182,6 +183,12 @@ impl<T: Record> Pool<T> {
         index
     }
 
+    /// Lends the pool its first block, before it is used: memory that lives as long as the pool.
+    pub(crate) fn lend(&self, block: NonNull<T>) {
+        // Relaxed: nobody else has the pool yet.
+        self.blocks[0].memory.store(block.as_ptr(), Ordering::Relaxed);
+    }
+
     /// Sees to it that the block is there.
     fn ensure<B: Backend>(&self, block: usize, supply: Supply<'_, B>) -> Option<()> {
         let slot = &self.blocks.get(block)?.memory;
@@ -255,12 +262,12 @@ impl<T: Record> Pool<T> {
         self.busy.taken.get() * size_of::<T>()
     }
 
-    /// Gives all memory back.
+    /// Gives all memory back, but for the first block if it is `lent`.
     ///
     /// # Safety
     /// Nobody uses the pool or any of its records any more.
-    pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
-        for (block, slot) in self.blocks.iter().enumerate() {
+    pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>, lent: bool) {
+        for (block, slot) in self.blocks.iter().enumerate().skip(usize::from(lent)) {
             // Relaxed: the caller alone is left.
             let memory = slot.memory.load(Ordering::Relaxed);
             if let (Some(memory), Some(layout)) = (NonNull::new(memory), Self::layout(block)) {
@@ -309,7 +316,7 @@ mod tests {
 
     #[test]
     fn places_follow_each_other_without_gap() {
-        assert_eq!(Pool::<Small>::FIRST, 2);
+        assert_eq!(Small::FIRST, 2);
         let mut expected = Place { block: 0, offset: 0 };
         for number in 1..10_000 {
             let place = Pool::<Small>::place(Index::new(number).unwrap());

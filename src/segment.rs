@@ -572,7 +572,7 @@ impl Segments {
             }
         }
         // SAFETY: the caller's promise.
-        unsafe { self.groups.release(supply) };
+        unsafe { self.groups.release(supply, false) };
     }
 }
 

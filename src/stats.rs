@@ -4,10 +4,8 @@
 //! exact when no thread holds rounds, and between trades a chunk freed into another thread's magazine counts as in use.
 //! A feature that switches the counting off would save nothing that could be measured.
 
-use crate::geometry::CORNERS;
-use crate::home::Home;
 use crate::size_class::{PerClass, SizeClass};
-use crate::sync::{Atomic, CachePadded, Ordering, array, const_fn};
+use crate::sync::{Atomic, Ordering, const_fn};
 
 /// What a heap holds at a moment, in bytes unless a field says otherwise.
 ///
@@ -123,39 +121,6 @@ impl Counter {
     pub(crate) fn get(&self) -> usize {
         // Relaxed: as in `add`.
         let n = self.0.load(Ordering::Relaxed);
-        if n > usize::MAX / 2 { 0 } else { n }
-    }
-}
-
-/// A counter in parts, for what many threads count: each in the part at home.
-pub(crate) struct Tally([CachePadded<Atomic<usize>>; CORNERS]);
-
-impl Tally {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self(array![CachePadded::new(Atomic::new(0)); CORNERS])
-        }
-    }
-
-    fn part(&self, home: Home) -> &Atomic<usize> {
-        &self.0[home.first(CORNERS as u32) as usize]
-    }
-
-    pub(crate) fn add(&self, n: usize, home: Home) {
-        // Relaxed: a statistic; no other memory hangs on it.
-        self.part(home).fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// What was added at one home may be subtracted at another.
-    pub(crate) fn sub(&self, n: usize, home: Home) {
-        // Relaxed: as in `add`.
-        self.part(home).fetch_sub(n, Ordering::Relaxed);
-    }
-
-    /// The number; 0 while a subtraction is ahead of its addition.
-    pub(crate) fn get(&self) -> usize {
-        // Relaxed: as in `add`.
-        let n = self.0.iter().fold(0_usize, |sum, part| sum.wrapping_add(part.load(Ordering::Relaxed)));
         if n > usize::MAX / 2 { 0 } else { n }
     }
 }

@@ -55,10 +55,18 @@ impl Budget {
     }
 }
 
+/// What those count who have one home.
+struct Page {
+    /// Bytes freed since the last look.
+    freed: Counter,
+    /// Bytes of runs taken, less those of runs given: perhaps at another home, so it wraps.
+    runs: Atomic<usize>,
+}
+
 /// What a heap holds and does not use.
 pub(crate) struct Surplus {
-    /// Bytes freed since the last look of who has that home.
-    freed: [CachePadded<Counter>; CORNERS],
+    /// What is counted often, apart for each corner.
+    pages: [CachePadded<Page>; CORNERS],
     /// Bytes of pages drawn that were not there before.
     fresh: Atomic<usize>,
     /// That at the last closer look.
@@ -80,7 +88,7 @@ impl Surplus {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                freed: array![CachePadded::new(Counter::new()); CORNERS],
+                pages: array![CachePadded::new(Page { freed: Counter::new(), runs: Atomic::new(0) }); CORNERS],
                 fresh: Atomic::new(0),
                 looked: Atomic::new(0),
                 least: Atomic::new(0),
@@ -93,8 +101,28 @@ impl Surplus {
         }
     }
 
-    fn freed(&self, home: Home) -> &Counter {
-        &self.freed[home.first(CORNERS as u32) as usize]
+    fn page(&self, home: Home) -> &Page {
+        &self.pages[home.first(CORNERS as u32) as usize]
+    }
+
+    /// Counts bytes of runs that are taken.
+    pub(crate) fn take_run(&self, bytes: usize, home: Home) {
+        // Relaxed: a statistic; no other memory hangs on it.
+        self.page(home).runs.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of runs that are given back, at whichever home they were taken.
+    pub(crate) fn give_run(&self, bytes: usize, home: Home) {
+        // Relaxed: as in `take_run`.
+        self.page(home).runs.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of runs in use; 0 while one is given back before it is counted as taken.
+    pub(crate) fn run_bytes(&self) -> usize {
+        // Relaxed: as in `take_run`.
+        let sum = |sum: usize, page: &CachePadded<Page>| sum.wrapping_add(page.runs.load(Ordering::Relaxed));
+        let bytes = self.pages.iter().fold(0, sum);
+        if bytes > usize::MAX / 2 { 0 } else { bytes }
     }
 
     /// Notes that `bytes` were freed.
@@ -102,7 +130,7 @@ impl Surplus {
         if UNTOLD {
             return;
         }
-        self.freed(home).add(bytes);
+        self.page(home).freed.add(bytes);
     }
 
     /// Notes that `bytes` of pages were drawn that were not there before.
@@ -120,13 +148,13 @@ impl Surplus {
 
     /// Whether it is time for a look.
     pub(crate) fn is_due(&self, home: Home) -> bool {
-        !UNTOLD && self.freed(home).get() >= LOOK
+        !UNTOLD && self.page(home).freed.get() >= LOOK
     }
 
     /// Begins a look, and says whether it is worth a closer one at a heap of which `free` bytes at most are free: if that is
     /// much more than was free at least, or if so much was drawn meanwhile that less may have been.
     pub(crate) fn glance(&self, free: usize, home: Home) -> bool {
-        self.freed(home).reset();
+        self.page(home).freed.reset();
         // Relaxed all: policy, as everything here.
         let least = self.least.load(Ordering::Relaxed).min(free);
         self.least.store(least, Ordering::Relaxed);

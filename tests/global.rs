@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 #[global_allocator]
-static HEAP: Bandolier = Bandolier::new();
+static HEAP: Bandolier = common::as_chosen(Bandolier::new());
 
 // ---- collections ---------------------------------------------------------------------------------------------------
 

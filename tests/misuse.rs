@@ -16,7 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 struct Telling(Bandolier);
 
 #[global_allocator]
-static HEAP: Telling = Telling(Bandolier::new());
+static HEAP: Telling = Telling(common::as_chosen(Bandolier::new()));
 
 static FORBIDDEN: AtomicBool = AtomicBool::new(false);
 const CONFESSION: &str = "allocated while dying\n";

@@ -10,7 +10,7 @@ use core::alloc::GlobalAlloc;
 use core::ptr;
 
 #[global_allocator]
-static HEAP: Bandolier = Bandolier::new();
+static HEAP: Bandolier = common::as_chosen(Bandolier::new());
 
 /// Lets the process have `more` bytes of address space beyond what it has.
 fn limit(more: usize) {

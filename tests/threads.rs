@@ -16,7 +16,12 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 #[global_allocator]
-static HEAP: Bandolier = Bandolier::new();
+static HEAP: Bandolier = common::as_chosen(Bandolier::new().per_thread());
+
+/// Makes the calling thread one that is counted, where a thread has to earn that.
+fn busy() {
+    (0..200).for_each(|n| Block::new(&HEAP, layout(64, 8), n).unwrap().free(&HEAP));
+}
 
 /// Allocates and frees blocks of many sizes through the heap, and through the collections that sit on it.
 fn work<B: Backend>(heap: &Bandolier<B>, seed: u64) {
@@ -127,6 +132,7 @@ impl Drop for Late {
 #[test]
 fn a_thread_of_c_may_allocate() {
     isolated("a_thread_of_c_may_allocate", || {
+        busy();
         let before = HEAP.stats().threads;
         extern "C" fn body(_: *mut c_void) -> *mut c_void {
             work(&HEAP, 5);
@@ -144,6 +150,7 @@ fn a_destructor_registered_before_the_first_allocation_may_allocate() {
         thread_local! {
             static LATE: Late = const { Late(&DROPPED) };
         }
+        busy();
         let before = HEAP.stats().threads;
         extern "C" fn body(_: *mut c_void) -> *mut c_void {
             LATE.with(|_| work(&HEAP, 6));
@@ -162,6 +169,7 @@ fn a_destructor_registered_after_the_first_allocation_may_allocate() {
         thread_local! {
             static LATE: Late = const { Late(&DROPPED) };
         }
+        busy();
         let before = HEAP.stats().threads;
         extern "C" fn body(_: *mut c_void) -> *mut c_void {
             work(&HEAP, 7);
@@ -181,6 +189,7 @@ fn a_destructor_may_be_the_first_to_allocate() {
         thread_local! {
             static LATE: Late = const { Late(&DROPPED) };
         }
+        busy();
         let before = HEAP.stats().threads;
         extern "C" fn body(_: *mut c_void) -> *mut c_void {
             LATE.with(|_| ptr::null_mut())
@@ -198,6 +207,7 @@ fn collections_in_thread_locals_are_dropped_at_exit() {
             static STORE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
             static COUNT: Cell<usize> = const { Cell::new(0) };
         }
+        busy();
         let before = HEAP.stats();
         for _ in 0..50 {
             thread::spawn(|| {
@@ -372,6 +382,7 @@ fn ten_thousand_short_threads_leave_the_memory_of_one() {
             .unwrap();
         };
         (0..100).for_each(life);
+        busy();
         let before = HEAP.stats();
         (0..scaled(10_000, 2_000, 0) as u64).for_each(life);
         let after = HEAP.stats();
@@ -391,6 +402,7 @@ fn ten_thousand_short_threads_leave_the_memory_of_one() {
 #[test]
 fn crowds_of_threads_come_and_go() {
     isolated("crowds_of_threads_come_and_go", || {
+        busy();
         let before = HEAP.stats().threads;
         for crowd in 0..scaled(20, 5, 0) as u64 {
             let threads: Vec<_> = (0..32).map(|n| thread::spawn(move || work(&HEAP, crowd << 8 | n))).collect();
@@ -411,6 +423,7 @@ fn what_a_consumer_frees_the_producer_gets_again() {
         // What both threads' magazines, the depot and two segments may hold besides.
         const SLACK: usize = 16 << 20;
         for (size, rounds) in [(1000, scaled(400_000, 60_000, 0)), (8_000, 60_000), (40_000, 20_000)] {
+            busy();
             let before = HEAP.stats().from_backend;
             let (send, receive) = sync_channel::<Block>(WAITING);
             let consumer = thread::spawn(move || receive.into_iter().for_each(|block| block.free(&HEAP)));

@@ -128,35 +128,60 @@ unsafe impl<const N: usize> Backend for &'static Arena<N> {
     }
 }
 
+/// The first and the last of some pages that were found taken.
+struct Taken {
+    first: usize,
+    last: usize,
+}
+
 /// One bit a page, set = taken.
 struct PageMap<'a>(&'a [Atomic<u64>]);
 
 impl PageMap<'_> {
-    /// Takes the first free run of pages that serves `layout`; page 0 is at the address `origin`.
+    /// Takes a free run of pages that serves `layout`; page 0 is at the address `origin`. Blocks aligned to more than a page
+    /// come from the end, others from the front, so that neither leaves gaps between the other.
     fn take(&self, origin: usize, pages: usize, layout: Layout) -> Option<usize> {
         let count = layout.size().div_ceil(PAGE);
+        let last = pages.checked_sub(count)?;
+        if layout.align() <= PAGE { self.take_first(last, count) } else { self.take_last(origin, last, count, layout) }
+    }
+
+    /// The first run that is free, and begins at `last` at the latest.
+    fn take_first(&self, last: usize, count: usize) -> Option<usize> {
         let mut first = 0;
-        while count <= pages && first <= pages - count {
-            let astray = (origin + first * PAGE) & (layout.align() - 1);
-            if astray != 0 {
-                first += (layout.align() - astray) / PAGE;
-                continue;
-            }
+        while first <= last {
             match self.try_take(first, count) {
                 Ok(()) => return Some(first),
-                Err(taken) => first = taken + 1,
+                Err(taken) => first = taken.last + 1,
             }
         }
         None
     }
 
-    /// Takes the pages, or says which of them is the last one known to be taken.
-    fn try_take(&self, first: usize, count: usize) -> Result<(), usize> {
+    /// The last run that is free and aligned, and begins at `last` at the latest.
+    fn take_last(&self, origin: usize, last: usize, count: usize, layout: Layout) -> Option<usize> {
+        let aligned = |page: usize| {
+            let astray = (origin + page * PAGE) & (layout.align() - 1);
+            page.checked_sub(astray / PAGE)
+        };
+        let mut first = aligned(last)?;
+        loop {
+            match self.try_take(first, count) {
+                Ok(()) => return Some(first),
+                Err(taken) => first = aligned(taken.first.checked_sub(count)?)?,
+            }
+        }
+    }
+
+    /// Takes the pages, or says which of them are known to be taken.
+    fn try_take(&self, first: usize, count: usize) -> Result<(), Taken> {
         for (word, mask) in words(first, count) {
             if let Err(taken) = self.take_word(word, mask) {
                 let done = (word * 64).saturating_sub(first);
                 self.give(first, done);
-                return Err(word * 64 + (63 - (taken & mask).leading_zeros()) as usize);
+                let page = |bit: u32| word * 64 + bit as usize;
+                let taken = taken & mask;
+                return Err(Taken { first: page(taken.trailing_zeros()), last: page(63 - taken.leading_zeros()) });
             }
         }
         Ok(())

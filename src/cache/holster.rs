@@ -44,7 +44,8 @@ use crate::size_class::{PerClass, SizeClass};
 use crate::supply::Supply;
 use crate::sync::{Atomic, AtomicPtr, Ordering, array, const_fn};
 use crate::treiber::Index;
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 /// The tops of the loaded magazines, by class.
@@ -134,6 +135,9 @@ pub(crate) struct Holster {
 unsafe impl Sync for Holster {}
 
 impl Record for Holster {
+    /// The first one lies in the heap.
+    const FIRST: u32 = 1;
+
     fn new(index: Index) -> Self {
         Self::unworn(index, ptr::null_mut())
     }
@@ -166,6 +170,10 @@ mod unworn {
         pub(crate) const fn get(&self) -> *const Holster {
             &raw const HOLSTER
         }
+
+        pub(crate) const fn bare(&self) -> *mut Front {
+            (&raw const BARE).cast_mut()
+        }
     }
 }
 
@@ -175,7 +183,7 @@ mod unworn {
     use super::{Front, Holster, Index};
     use std::boxed::Box;
 
-    pub(crate) struct Unworn(Box<Holster>, #[expect(dead_code, reason = "the other refers to it")] Box<Front>);
+    pub(crate) struct Unworn(Box<Holster>, Box<Front>);
 
     impl Unworn {
         pub(crate) fn new() -> Self {
@@ -185,6 +193,10 @@ mod unworn {
 
         pub(crate) fn get(&self) -> *const Holster {
             &raw const *self.0
+        }
+
+        pub(crate) fn bare(&self) -> *mut Front {
+            (&raw const *self.1).cast_mut()
         }
     }
 }
@@ -231,7 +243,7 @@ impl Holster {
         fence::light();
         // Relaxed: whom a searcher has stopped, sees it by the searcher's heavy fence.
         let front = fence::step(|| self.front.load(Ordering::Relaxed));
-        // SAFETY: `own`, or the bare front of the holsters, which live as long as it.
+        // SAFETY: `own`, or a bare front, which is there for ever.
         unsafe { &*front }
     }
 
@@ -388,12 +400,12 @@ impl Holster {
     // ---- a searcher --------------------------------------------------------------------------------------------------
 
     /// Stops the thread that wears it, if there is one, and nobody else does the same.
-    fn stop(&self, bare: &Front) -> bool {
+    fn stop(&self, bare: *mut Front) -> bool {
         // Acquire: what the last searcher or the thread did, by the Release of `worn`, `resume` or `let_go`.
         let ours = self.state.compare_exchange(WORN, SEARCHED, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if ours {
             // Relaxed: made known by the heavy fence, without which nothing is done.
-            self.front.store((&raw const *bare).cast_mut(), Ordering::Relaxed);
+            self.front.store(bare, Ordering::Relaxed);
         }
         ours
     }
@@ -441,8 +453,13 @@ pub(crate) struct Holsters {
     pool: Pool<Holster>,
     /// All that were ever worn.
     all: Atomic<u32>,
-    bare: Front,
+    unworn: Unworn,
+    /// For the first thread, so that one alone needs no memory for it.
+    first: UnsafeCell<MaybeUninit<Holster>>,
 }
+
+// SAFETY: the first holster is touched as one of the pool's.
+unsafe impl Sync for Holsters {}
 
 /// What came of a search of all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -456,8 +473,19 @@ pub(crate) struct Searched {
 impl Holsters {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { pool: Pool::new(), all: Atomic::new(0), bare: Front::bare() }
+            Self {
+                pool: Pool::new(),
+                all: Atomic::new(0),
+                unworn: Unworn::new(),
+                first: UnsafeCell::new(MaybeUninit::uninit()),
+            }
         }
+    }
+
+    /// Makes the first holster ready, once the holsters are at the place where they stay.
+    #[cfg_attr(all(test, loom), expect(dead_code, reason = "models put them anywhere"))]
+    pub(crate) fn settle(&self) {
+        self.pool.lend(NonNull::from(&self.first).cast());
     }
 
     /// A holster for the calling thread; `None` when there is no memory for one.
@@ -511,7 +539,7 @@ impl Holsters {
             return Searched { forbidden: true, missed: self.each().filter(|holster| holster.is_worn()).count() };
         }
         let others = self.each().filter(|&holster| but.is_none_or(|but| !ptr::eq(holster, but)));
-        for holster in others.filter(|holster| holster.stop(&self.bare)) {
+        for holster in others.filter(|holster| holster.stop(self.unworn.bare())) {
             holster.found.set(stopped);
             stopped = Some(holster.index.get());
         }
@@ -542,7 +570,7 @@ impl Holsters {
     /// Nobody uses the heap any more.
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         // SAFETY: the caller's promise.
-        unsafe { self.pool.release(supply) };
+        unsafe { self.pool.release(supply, !cfg!(all(test, loom))) };
     }
 }
 

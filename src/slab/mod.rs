@@ -38,7 +38,7 @@ use crate::size_class::{PerClass, SizeClass};
 use crate::stats::Counter;
 use crate::supply::Supply;
 use crate::surplus::Budget;
-use crate::sync::{Atomic, Backoff, CachePadded, Ordering, array, const_fn};
+use crate::sync::{Atomic, Backoff, Ordering, array, const_fn};
 use crate::treiber::{Index, Links, Stack};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -47,7 +47,9 @@ pub(crate) use record::{NotTaken, SlabId};
 
 /// Debug builds keep a second bitmap: which chunks the program holds. It finds every double free, at once.
 pub(crate) const CHECKED: bool = cfg!(debug_assertions) && !cfg!(all(test, loom));
-/// Slabs of one class with free chunks, by how free they are, and what is known of all slabs of the class.
+/// Slabs of one class with free chunks, by how free they are, and what is known of all slabs of the class: a cache
+/// line.
+#[repr(align(64))]
 pub(crate) struct Partial {
     stacks: [Stack; STACKS],
     /// Slabs that a pass over all of them has seen already.
@@ -88,7 +90,7 @@ pub(crate) struct Held {
 pub(crate) struct Slabs {
     narrow: Pool<Narrow>,
     wide: Pool<Wide>,
-    classes: PerClass<CachePadded<Partial>>,
+    classes: PerClass<Partial>,
 }
 
 impl Slabs {
@@ -97,13 +99,13 @@ impl Slabs {
             Self {
                 narrow: Pool::new(),
                 wide: Pool::new(),
-                classes: PerClass(array![CachePadded::new(Partial {
+                classes: PerClass(array![Partial {
                     stacks: array![Stack::new(); STACKS],
                     swept: Stack::new(),
                     slabs: Counter::new(),
                     taken: Counter::new(),
                     idle: Atomic::new(0),
-                }); SizeClass::COUNT]),
+                }; SizeClass::COUNT]),
             }
         }
     }
@@ -419,9 +421,9 @@ impl Slabs {
     /// Nobody uses the heap any more.
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         // SAFETY: the caller's promise.
-        unsafe { self.narrow.release(supply) };
+        unsafe { self.narrow.release(supply, false) };
         // SAFETY: the caller's promise.
-        unsafe { self.wide.release(supply) };
+        unsafe { self.wide.release(supply, false) };
     }
 }
 

@@ -23,6 +23,20 @@ pub(crate) const fn scaled(release: usize, debug: usize, miri: usize) -> usize {
     }
 }
 
+/// The same heap with the caches that this build is for: `BANDOLIER_CACHES` at compile time is `hybrid`, `per-thread`, `per-cpu`,
+/// or not there, and then they stay as they are.
+pub(crate) const fn as_chosen<B: Backend>(heap: Bandolier<B>) -> Bandolier<B> {
+    match option_env!("BANDOLIER_CACHES") {
+        None => heap,
+        Some(caches) => match caches.as_bytes() {
+            b"hybrid" => heap.hybrid(),
+            b"per-thread" => heap.per_thread(),
+            b"per-cpu" => heap.per_cpu(),
+            _ => panic!("BANDOLIER_CACHES is none of hybrid, per-thread, per-cpu"),
+        },
+    }
+}
+
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
 }

@@ -41,6 +41,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "test", what: "unit, integration and doc tests; examples build", go: test },
     Step { name: "release", what: "unit and integration tests, optimised", go: release },
+    Step { name: "caches", what: "the same tests with other caches than the default", go: caches },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
@@ -145,6 +146,17 @@ fn test(run: &Run<'_>) -> Result<(), String> {
 
 fn release(run: &Run<'_>) -> Result<(), String> {
     run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests"], ALL_APIS].concat())
+}
+
+/// The tests are built anew for each, since a static's value is chosen at compile time.
+fn caches(run: &Run<'_>) -> Result<(), String> {
+    const TESTS: [&str; 4] = ["--test=global", "--test=misuse", "--test=oom", "--test=threads"];
+    for caches in ["per-thread", "per-cpu", "hybrid"] {
+        println!("caches: {caches}");
+        let args = [&["test"], LIBRARY, &["--release"], &TESTS].concat();
+        Call::cargo(run.root, &args).env("BANDOLIER_CACHES", caches).run()?;
+    }
+    Ok(())
 }
 
 fn service(run: &Run<'_>) -> Result<(), String> {
