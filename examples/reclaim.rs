@@ -84,5 +84,5 @@ fn main() {
     let start = Instant::now();
     let reclaimed = HEAP.reclaim();
     print("after reclaim()", start.elapsed(), HEAP.stats());
-    println!("\nreclaim() released {} bytes and purged {}.", reclaimed.released, reclaimed.purged);
+    println!("\nreclaim() released {} bytes and purged {}.", reclaimed.released, reclaimed.purged());
 }

@@ -6,7 +6,7 @@ use crate::loom_support::{Machine, Memory, Shared, explore};
 use crate::magazine::Round;
 use crate::reclaim;
 use crate::size_class::SizeClass;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use std::sync::Arc;
 
 struct World {
@@ -62,10 +62,10 @@ impl World {
 
     fn nothing_lost(&self) {
         Machine::seat(&self.machine, 0);
-        assert!(self.cpus.hand_in(&self.arsenal, &self.memory));
+        assert_eq!(self.cpus.hand_in(&self.arsenal, &self.memory), 0);
         assert_eq!(self.cpus.rounds(class()), 0);
-        reclaim::drain(&self.arsenal, &self.memory);
-        let _ = reclaim::give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
+        reclaim::drain(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
+        let _ = reclaim::give_back(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
         assert_eq!(self.memory.0.segment_bytes(), 0);
     }
 }
@@ -102,6 +102,30 @@ fn a_thread_that_is_moved_loses_nothing() {
             world.give(chunk);
         };
         side.race(&here, moved, World::drain);
+        here.nothing_lost();
+    });
+}
+
+/// Two drain a CPU at once: each takes what it has put there, or what was there before.
+#[test]
+fn two_drain_at_once() {
+    explore(|side| {
+        let here = World::new();
+        side.race(&here, World::drain, World::drain);
+        here.nothing_lost();
+    });
+}
+
+/// Places that a drain has emptied serve the next.
+#[test]
+fn emptied_places_are_used_again() {
+    explore(|_| {
+        let here = World::new();
+        here.drain();
+        let blocks = here.memory.0.metadata_blocks();
+        here.work(0);
+        here.drain();
+        assert!(here.memory.0.metadata_blocks() <= blocks + 1);
         here.nothing_lost();
     });
 }

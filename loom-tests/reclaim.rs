@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use std::sync::Arc;
 
 struct World {
@@ -45,8 +45,8 @@ impl World {
     }
 
     fn reclaim(&self) {
-        drain(&self.arsenal, &self.memory);
-        let _ = give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
+        drain(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
+        let _ = give_back(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
     }
 
     fn nothing_lost(&self) {

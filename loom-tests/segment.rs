@@ -4,7 +4,7 @@ use super::{Run, Segments};
 use crate::loom_support::{Shared, Source, explore};
 use crate::map::Map;
 use crate::segment::Wish;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -49,7 +49,7 @@ impl World {
     }
 
     fn release(&self) {
-        self.segments.release_free(self.source.supply(), &Budget::of(usize::MAX));
+        self.segments.release_free(self.source.supply(), Scope::All, &Budget::of(usize::MAX));
     }
 
     /// All of `units` units can be claimed, one by one, and no more; then all can be released.
@@ -196,7 +196,9 @@ fn purge_takes_no_unit_in_use() {
         let here = World::with(1);
         let run = here.claim(1).unwrap();
         here.free(run);
-        side.race(&here, claim_and_free, |world| world.segments.purge(world.source.supply(), &Budget::of(usize::MAX)));
+        side.race(&here, claim_and_free, |world| {
+            world.segments.purge(world.source.supply(), Scope::All, &Budget::of(usize::MAX))
+        });
         here.nothing_lost(1);
     });
 }

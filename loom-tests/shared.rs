@@ -4,7 +4,7 @@ use super::Slots;
 use crate::arsenal::Arsenal;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::size_class::SizeClass;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use std::sync::Arc;
 
 struct World {
@@ -32,8 +32,8 @@ impl World {
     /// After everything is handed in and drained, the back-end has all of its segments again.
     fn nothing_lost(&self) {
         self.slots.hand_in(&self.arsenal);
-        crate::reclaim::drain(&self.arsenal, &self.memory);
-        let _ = crate::reclaim::give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
+        crate::reclaim::drain(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
+        let _ = crate::reclaim::give_back(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
         assert_eq!(self.memory.0.segment_bytes(), 0);
     }
 }

@@ -7,7 +7,7 @@ use crate::map::Map;
 use crate::segment::Segments;
 use crate::segment::Wish;
 use crate::size_class::SizeClass;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use core::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
@@ -140,7 +140,7 @@ fn a_free_page_is_nobodys() {
             world.give(&again);
         };
         side.race(&here, give_and_take, |world| {
-            world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |start, bytes| {
+            world.slabs.each_free_page(class(), 16, Scope::All, &Budget::of(usize::MAX), |start, bytes| {
                 for offset in (0..bytes).step_by(16) {
                     // SAFETY: inside the page range.
                     world.source.memory().touch(unsafe { start.add(offset) });
@@ -160,7 +160,9 @@ fn a_given_chunk_is_purged_once() {
         here.give(&before);
         let purge = move |world: &World| {
             let mut places = 0;
-            world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |_, bytes| places += bytes / 16);
+            world
+                .slabs
+                .each_free_page(class(), 16, Scope::All, &Budget::of(usize::MAX), |_, bytes| places += bytes / 16);
             places
         };
         let ((), first) = side.race(&here, move |world| world.give(&beside), purge);
@@ -180,7 +182,7 @@ fn a_chunk_that_was_used_again_is_purged_again() {
         let used = Arc::new(Mutex::new(0));
         let (noted, found) = (Arc::clone(&used), Arc::clone(&used));
         let purge = move |world: &World| {
-            world.slabs.each_free_page(class(), 16, true, &Budget::of(usize::MAX), |start, bytes| {
+            world.slabs.each_free_page(class(), 16, Scope::All, &Budget::of(usize::MAX), |start, bytes| {
                 let mut used = found.lock().unwrap();
                 if (start.addr().get()..start.addr().get() + bytes).contains(&*used) {
                     *used = 0;

@@ -7,7 +7,7 @@ use crate::loom_support::{Memory, Shared, explore};
 use crate::magazine::Round;
 use crate::reclaim;
 use crate::size_class::SizeClass;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use crate::sync::Witness;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -71,8 +71,8 @@ impl World {
 
     fn reclaim(&self) {
         self.arsenal.recall();
-        reclaim::drain(&self.arsenal, &self.memory);
-        let _ = reclaim::give_back(&self.arsenal, &self.memory, true, &Budget::of(usize::MAX));
+        reclaim::drain(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
+        let _ = reclaim::give_back(&self.arsenal, &self.memory, Scope::All, &Budget::of(usize::MAX));
     }
 }
 

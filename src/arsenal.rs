@@ -19,9 +19,9 @@ use crate::map::Map;
 use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
 use crate::size_class::SizeClass;
 use crate::slab::{Held, NotTaken, SlabId, Slabs};
-use crate::stats::ClassStats;
+use crate::stats::{ClassStats, Reclaimed};
 use crate::supply::{Drawn, Supply};
-use crate::surplus::{Budget, Surplus};
+use crate::surplus::{Budget, Scope, Surplus};
 use crate::sync::{Atomic, Ordering, const_fn};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -170,7 +170,7 @@ impl Arsenal {
     /// which leaves more for records.
     #[cold]
     fn carve_short<B: Backend>(&self, backend: &B, class: SizeClass, mut units: u32) -> Option<Held> {
-        self.release_free(backend, &Budget::of(usize::MAX));
+        self.release_free(backend, Scope::All, &Budget::of(usize::MAX));
         loop {
             let held = self.carve_from(backend, class, units, units);
             units /= 2;
@@ -201,8 +201,8 @@ impl Arsenal {
     }
 
     /// Returns segments without a claimed unit, as the budget allows; their bytes.
-    pub(crate) fn release_free<B: Backend>(&self, backend: &B, budget: &Budget) -> usize {
-        self.segments.release_free(self.supply(backend), budget)
+    pub(crate) fn release_free<B: Backend>(&self, backend: &B, scope: Scope, budget: &Budget<'_>) -> usize {
+        self.segments.release_free(self.supply(backend), scope, budget)
     }
 
     fn claim<B: Backend>(&self, backend: &B, wish: Wish, most: u32) -> Option<(Run, Contents)> {
@@ -210,7 +210,7 @@ impl Arsenal {
             if let Some(claimed) = self.segments.claim::<B>(wish) {
                 return Some(claimed);
             }
-            if self.retire_idle(backend, false) {
+            if self.retire_idle(backend, Scope::Worthwhile) {
                 if let Some(claimed) = self.segments.claim::<B>(wish) {
                     return Some(claimed);
                 }
@@ -226,36 +226,39 @@ impl Arsenal {
         }
     }
 
-    /// Takes the units of slabs without a live chunk back, of all or, unless `thorough`, of those classes that have many;
-    /// whether there were any.
-    pub(crate) fn retire_idle<B: Backend>(&self, backend: &B, thorough: bool) -> bool {
+    /// Takes the units of slabs without a live chunk back; whether there were any.
+    pub(crate) fn retire_idle<B: Backend>(&self, backend: &B, scope: Scope) -> bool {
         let mut any = false;
         for class in SizeClass::all() {
-            self.slabs.retire_idle(class, thorough, |run| {
+            self.slabs.retire_idle(class, scope, |run| {
                 any = true;
                 self.map.set(backend, run.start, run.units, Owner::Nobody.to_bits());
                 self.free_units(run);
+                if scope == Scope::Unused {
+                    self.segments.note_unused(run);
+                }
             });
         }
         any
     }
 
     /// Gives the pages back of free units and of free chunks of slabs in use, as the budget allows, and of records not in
-    /// use; the bytes of them. Unless `thorough`, slabs that are mostly in use are left alone.
-    pub(crate) fn purge<B: Backend>(&self, backend: &B, thorough: bool, budget: &Budget) -> usize {
+    /// use.
+    pub(crate) fn purge<B: Backend>(&self, backend: &B, scope: Scope, budget: &Budget<'_>) -> Reclaimed {
         let supply = self.supply(backend);
-        let pages = self.segments.purge(supply, budget) + self.purge_slabs(backend, thorough, budget);
+        let purged_units = self.segments.purge(supply, scope, budget);
+        let purged_chunks = self.purge_slabs(backend, scope, budget);
         // Windows takes pages out and puts others in, and who looks at a record between the two, as a stale reader may, faults.
-        let records =
-            if budget.is_left() && !cfg!(windows) { self.slabs.trim(supply) + self.depot.trim(supply) } else { 0 };
-        pages + records
+        let records = budget.is_left() && scope != Scope::Unused && !cfg!(windows);
+        let purged_records = if records { self.slabs.trim(supply) + self.depot.trim(supply) } else { 0 };
+        Reclaimed { purged_units, purged_chunks, purged_records, ..Reclaimed::default() }
     }
 
     /// Gives the pages back that lie wholly in free chunks of slabs in use; the bytes of them.
-    fn purge_slabs<B: Backend>(&self, backend: &B, thorough: bool, budget: &Budget) -> usize {
+    fn purge_slabs<B: Backend>(&self, backend: &B, scope: Scope, budget: &Budget<'_>) -> usize {
         let (granule, mut bytes) = (backend.granule(), 0);
         for class in SizeClass::all() {
-            self.slabs.each_free_page(class, granule, thorough, budget, |start, length| {
+            self.slabs.each_free_page(class, granule, scope, budget, |start, length| {
                 // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
                 if unsafe { backend.purge(start, length) } {
                     bytes += length;

@@ -49,6 +49,8 @@ struct Corner {
     shelves: PerClass<Stack>,
     /// Empty ones.
     rack: Stack,
+    /// The fewest magazines that were left on each shelf since the last [`begin_interval`](Depot::begin_interval).
+    low: PerClass<Atomic<u8>>,
 }
 
 /// Collisions that double the capacity of a class's magazines.
@@ -92,6 +94,7 @@ impl Depot {
                     CachePadded::new(Corner {
                         shelves: PerClass(array![Stack::new(); SizeClass::COUNT]),
                         rack: Stack::new(),
+                        low: PerClass(array![Atomic::new(0); SizeClass::COUNT]),
                     });
                     CORNERS
                 ],
@@ -129,8 +132,38 @@ impl Depot {
     fn take_from(&self, class: SizeClass, corner: &Corner) -> Option<Top> {
         let (index, collisions) = corner.shelves[class].pop(&Piles(&self.magazines));
         self.grow(class, collisions);
+        let index = index?;
+        // Models are of protocols, and of this there is none.
+        if !cfg!(all(test, loom)) {
+            let left = self.magazines.get(index).piled().0.saturating_sub(1).min(u8::MAX.into()) as u8;
+            // Relaxed both: policy.
+            if left < corner.low[class].load(Ordering::Relaxed) {
+                corner.low[class].store(left, Ordering::Relaxed);
+            }
+        }
         // SAFETY: off the stack, so ours; parked by whoever gave it.
-        Some(unsafe { Magazine::unpark(self.magazines.address(index?)) })
+        Some(unsafe { Magazine::unpark(self.magazines.address(index)) })
+    }
+
+    /// Takes, one after the other, as many magazines of `class` as lay on each shelf all the time since the last
+    /// [`begin_interval`](Self::begin_interval): what was not needed meanwhile. After J. Bonwick and J. Adams, "Magazines and
+    /// Vmem" (2001), section 3.5.
+    pub(crate) fn unused(&self, class: SizeClass) -> impl Iterator<Item = Top> {
+        self.corners.iter().flat_map(move |corner| {
+            // Relaxed: policy.
+            let low = corner.low[class].load(Ordering::Relaxed);
+            (0..low).map_while(move |_| self.take_from(class, corner))
+        })
+    }
+
+    /// Begins to count anew what is not needed.
+    pub(crate) fn begin_interval(&self) {
+        for corner in &self.corners {
+            for (class, low) in corner.low.iter() {
+                // Relaxed: policy.
+                low.store(self.pile(&corner.shelves[class]).0.min(u8::MAX.into()) as u8, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Takes a magazine over, with the rounds in it, onto the shelf at home; one without is kept as an empty one.

@@ -23,9 +23,9 @@ use crate::reclaim;
 use crate::segment::Contents;
 use crate::size_class::{PerClass, SizeClass};
 use crate::slab::CHECKED;
-use crate::stats::{ClassStats, Reclaimed, Stats};
+use crate::stats::{Bounds, ClassStats, Reclaimed, Stats};
 use crate::supply::{Drawn, LARGE, METADATA, Supply};
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -515,7 +515,7 @@ impl<B: Backend> Bandolier<B> {
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
         self.rescue(heap);
         self.take(heap, class).or_else(|| {
-            heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
+            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
             self.take(heap, class)
         })
     }
@@ -547,17 +547,27 @@ impl<B: Backend> Bandolier<B> {
 
     /// Before saying that there is no memory: brings home all that lies idle in this thread's reach.
     fn rescue(&self, heap: &Heap) {
-        self.hand_in(heap);
-        reclaim::drain(&heap.arsenal, &*self.backend);
-        heap.arsenal.retire_idle(&*self.backend, true);
+        let _ = self.hand_in(heap);
+        reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, &Budget::of(usize::MAX));
+        heap.arsenal.retire_idle(&*self.backend, Scope::All);
     }
 
-    /// Hands the calling thread's magazines and those of the shared slots in at the depot.
-    fn hand_in(&self, heap: &Heap) {
+    /// Hands in all magazines that are in caches: the calling thread's, those of the shared slots, of all CPUs and of all other
+    /// threads; what of the last two it could not reach.
+    fn hand_in(&self, heap: &Heap) -> Reclaimed {
         #[cfg(all(feature = "std", not(all(test, loom))))]
-        Self::cache(|cache| _ = cache.flush(&heap.arsenal));
+        let missed_threads = Self::cache(|cache| {
+            let own = cache.flush(&heap.arsenal);
+            heap.holsters.search(&heap.arsenal, &*self.backend, own).0
+        });
+        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+        let missed_threads = 0;
+        if missed_threads > 0 {
+            heap.arsenal.recall();
+        }
         heap.slots.hand_in(&heap.arsenal);
-        let _all = heap.cpus.hand_in(&heap.arsenal, &*self.backend);
+        let missed_cpus = heap.cpus.hand_in(&heap.arsenal, &*self.backend);
+        Reclaimed { missed_threads, missed_cpus, ..Reclaimed::default() }
     }
 
     #[cold]
@@ -583,7 +593,7 @@ impl<B: Backend> Bandolier<B> {
         // More than the heap has could not be freed up here.
         if block.is_none() && layout.size() <= heap.arsenal.drawn.total() {
             self.rescue(heap);
-            heap.arsenal.release_free(&*self.backend, &Budget::of(usize::MAX));
+            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
             block = self.take_block(heap, layout, purpose);
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -690,20 +700,77 @@ impl<B: Backend> Bandolier<B> {
 
     // ---- verbs -------------------------------------------------------------------------------------------------------
 
-    /// Gives memory back to the back-end: hands in the calling thread's magazines and the shared ones, drains the depot,
-    /// returns every slab and every segment in which nothing is in use, and the pages of free units.
-    ///
-    /// May be called at any time, from any thread, several at once; allocation goes on meanwhile. Magazines of other
-    /// threads are handed in when those threads next run empty or full, take or free a larger block, call
-    /// [`flush_thread`](Self::flush_thread), or exit; what they hold stays until the reclaim after that.
-    pub fn reclaim(&self) -> Reclaimed {
+    /// Does `work` with a budget that keeps within `bounds`.
+    fn within(&self, bounds: Bounds, work: impl FnOnce(&Heap, &Budget<'_>) -> Reclaimed) -> Reclaimed {
         let Some(heap) = self.made() else { return Reclaimed::default() };
-        heap.arsenal.recall();
-        self.hand_in(heap);
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        let _ = heap.holsters.search(&heap.arsenal, &*self.backend, None);
-        reclaim::drain(&heap.arsenal, &*self.backend);
-        reclaim::give_back(&heap.arsenal, &*self.backend, true, &Budget::of(usize::MAX))
+        let end = bounds.time.and_then(|time| self.backend.uptime()?.checked_add(time));
+        let over = || end.is_some_and(|end| self.backend.uptime().is_some_and(|now| now >= end));
+        work(heap, &Budget::until(bounds.bytes, &over))
+    }
+
+    /// Gives back what was not needed since the last `trim`: magazines that lay in the depot all the time, slabs and units that
+    /// nobody took anything from, and the magazines of threads that were in no slow path of the allocator.
+    ///
+    /// The first call only begins to look. Call it every so often (every half second, say, or let a
+    /// `Reclaimer` do it): what a working set needs stays, and after a burst all that it has left goes back
+    /// within two or three calls. May be called at any time, from any thread, several at once; allocation goes on meanwhile.
+    pub fn trim(&self) -> Reclaimed {
+        self.trim_within(Bounds::NONE)
+    }
+
+    /// As [`trim`](Self::trim), as far as the bounds allow; a later call goes on.
+    pub fn trim_within(&self, bounds: Bounds) -> Reclaimed {
+        self.within(bounds, |heap, budget| {
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            let _ = heap.holsters.search_quiet(&heap.arsenal, &*self.backend);
+            reclaim::trim(&heap.arsenal, &*self.backend, budget)
+        })
+    }
+
+    /// Gives back all that lies in the depot, every slab and every segment in which nothing is in use, and the pages of what is
+    /// free. What threads and CPUs have in their magazines stays with them.
+    ///
+    /// May be called at any time, from any thread, several at once; allocation goes on meanwhile.
+    pub fn drain(&self) -> Reclaimed {
+        self.drain_within(Bounds::NONE)
+    }
+
+    /// As [`drain`](Self::drain), as far as the bounds allow; a later call goes on.
+    pub fn drain_within(&self, bounds: Bounds) -> Reclaimed {
+        self.within(bounds, |heap, budget| {
+            reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, budget);
+            reclaim::give_back(&heap.arsenal, &*self.backend, Scope::All, budget)
+        })
+    }
+
+    /// Gives back all that is not in use: takes the magazines of all CPUs and of all threads, asleep or not, and then does what
+    /// [`drain`](Self::drain) does.
+    ///
+    /// May be called at any time, from any thread, several at once; allocation goes on meanwhile. What could not be reached is
+    /// counted in the answer. Of a thread's own magazines the last round of each class may stay, for the thread may be just
+    /// about to take it.
+    ///
+    /// It stops every thread for an instant, with `membarrier` on Linux and `FlushProcessWriteBuffers` on Windows. (The first
+    /// call registers the process for that, which takes Linux some 10 ms once there are threads.) Elsewhere other threads hand
+    /// in what they have when they next run empty or full.
+    pub fn drain_caches(&self) -> Reclaimed {
+        self.drain_caches_within(Bounds::NONE)
+    }
+
+    /// As [`drain_caches`](Self::drain_caches), as far as the bounds allow; a later call goes on. The magazines of threads and
+    /// CPUs are taken in any case.
+    pub fn drain_caches_within(&self, bounds: Bounds) -> Reclaimed {
+        self.within(bounds, |heap, budget| {
+            let Reclaimed { missed_threads, missed_cpus, .. } = self.hand_in(heap);
+            reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, budget);
+            let gone = reclaim::give_back(&heap.arsenal, &*self.backend, Scope::All, budget);
+            Reclaimed { missed_threads, missed_cpus, ..gone }
+        })
+    }
+
+    /// Gives all memory back that is not in use: [`drain_caches`](Self::drain_caches) by its short name.
+    pub fn reclaim(&self) -> Reclaimed {
+        self.drain_caches()
     }
 
     /// Hands the calling thread's magazines in at the depot, for a thread that will sleep: other threads can use the

@@ -48,4 +48,4 @@ pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};
 pub use heap::Bandolier;
 pub use size_class::SizeClass;
-pub use stats::{ClassStats, Reclaimed, Stats};
+pub use stats::{Bounds, ClassStats, Reclaimed, Stats};

@@ -20,30 +20,52 @@ use crate::geometry::STRIDE;
 use crate::home::Home;
 use crate::size_class::SizeClass;
 use crate::stats::Reclaimed;
-use crate::surplus::{Budget, Holds};
+use crate::surplus::{Budget, Holds, Scope};
 use core::ptr::NonNull;
 
-/// Spills the magazines that the depot has, one at a time, so that others always find the rest.
-pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B) {
-    for class in SizeClass::all() {
-        for full in arsenal.depot.drained(class) {
-            // SAFETY: taken from the depot, so ours, and discarded empty.
-            arsenal.depot.discard(unsafe { arsenal.spill(backend, full) }, Home::COMMON);
+/// Spills the magazines that the depot has, one at a time, so that others always find the rest: all, or those that nobody has
+/// used.
+pub(crate) fn drain<B: Backend>(arsenal: &Arsenal, backend: &B, scope: Scope, budget: &Budget<'_>) {
+    let spill = |full| {
+        // SAFETY: taken from the depot, so ours, and discarded empty.
+        arsenal.depot.discard(unsafe { arsenal.spill(backend, full) }, Home::COMMON);
+    };
+    for class in SizeClass::all().take_while(|_| budget.is_left()) {
+        if scope == Scope::Unused {
+            arsenal.depot.unused(class).for_each(spill);
+        } else {
+            arsenal.depot.drained(class).for_each(spill);
         }
     }
-    arsenal.depot.clear_racks();
+    if scope != Scope::Unused {
+        arsenal.depot.clear_racks();
+    }
 }
 
-/// Returns what no block and no magazine lies in, as the budget allows: slabs to segments, segments to the back-end, and
-/// pages; unless `thorough`, none of slabs that are mostly in use.
-pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B, thorough: bool, budget: &Budget) -> Reclaimed {
-    let mut released = arsenal.release_free(backend, budget);
+/// Returns what no block and no magazine lies in, in that scope and as the budget allows: slabs to segments, segments to the
+/// back-end, and pages.
+pub(crate) fn give_back<B: Backend>(arsenal: &Arsenal, backend: &B, scope: Scope, budget: &Budget<'_>) -> Reclaimed {
+    // To look for slabs and segments that have become free altogether is worth it whatever the reason to look.
+    let wholly = if scope == Scope::Worthwhile { Scope::All } else { scope };
+    let mut released = arsenal.release_free(backend, wholly, budget);
     if budget.is_left() {
-        arsenal.retire_idle(backend, true);
-        released += arsenal.release_free(backend, budget);
+        arsenal.retire_idle(backend, wholly);
+        released += arsenal.release_free(backend, wholly, budget);
     }
-    let purged = if B::PURGES && budget.is_left() { arsenal.purge(backend, thorough, budget) } else { 0 };
-    Reclaimed { released, purged }
+    let purges = B::PURGES && budget.is_left();
+    let purged = if purges { arsenal.purge(backend, scope, budget) } else { Reclaimed::default() };
+    Reclaimed { released, ..purged }
+}
+
+/// Gives back what was not used since the last call, as the budget allows, and begins a new interval if it is through.
+pub(crate) fn trim<B: Backend>(arsenal: &Arsenal, backend: &B, budget: &Budget<'_>) -> Reclaimed {
+    drain(arsenal, backend, Scope::Unused, budget);
+    let gone = give_back(arsenal, backend, Scope::Unused, budget);
+    if budget.is_left() {
+        arsenal.depot.begin_interval();
+        arsenal.segments.begin_interval();
+    }
+    gone
 }
 
 /// Makes a part of a pass without being asked, if the heap has shrunk and has a clock.
@@ -53,8 +75,8 @@ pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B, home: Home) {
     let before = Holds { held: arsenal.drawn.segments.get(), used: arsenal.used() };
     if arsenal.surplus.begin(before, now) {
         let budget = Budget::of(STRIDE);
-        drain(arsenal, backend);
-        let gone = give_back(arsenal, backend, false, &budget);
+        drain(arsenal, backend, Scope::All, &budget);
+        let gone = give_back(arsenal, backend, Scope::Worthwhile, &budget);
         arsenal.surplus.end(before, gone, budget.is_left(), now);
     }
 }

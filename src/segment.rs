@@ -27,7 +27,7 @@ use crate::home::Home;
 use crate::map::Map;
 use crate::pool::{Pool, Record};
 use crate::supply::{self, Supply};
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, Witness, array, const_fn};
 use crate::treiber::Index;
 use core::alloc::Layout;
@@ -149,6 +149,8 @@ fn lengths(bits: u64) -> usize {
 struct Segment {
     free: Atomic<u64>,
     dirty: Atomic<u64>,
+    /// Units that were free at the last pass over the unused, and were not claimed since, as far as is known: a preference.
+    unused: Atomic<u64>,
     base: AtomicPtr<u8>,
     units: Atomic<u32>,
     /// Of the memory being put in and taken out.
@@ -176,6 +178,7 @@ impl Record for Group {
             segments: array![Segment {
                 free: Atomic::new(0),
                 dirty: Atomic::new(0),
+                unused: Atomic::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),
                 units: Atomic::new(0),
                 witness: Witness::new(),
@@ -189,6 +192,23 @@ impl Record for Group {
 
     fn next(&self) -> &Atomic<u32> {
         &self.pool_link
+    }
+}
+
+impl Segment {
+    /// Which of its units a pass looks at.
+    fn within(&self, scope: Scope) -> u64 {
+        // Relaxed: policy.
+        if scope == Scope::Unused { self.unused.load(Ordering::Relaxed) } else { u64::MAX }
+    }
+
+    /// Notes that units are claimed.
+    fn use_units(&self, run: u64) {
+        // Models are of protocols, and of this there is none.
+        // Relaxed: policy.
+        if !cfg!(all(test, loom)) && self.unused.load(Ordering::Relaxed) & run != 0 {
+            self.unused.fetch_and(!run, Ordering::Relaxed);
+        }
     }
 }
 
@@ -273,6 +293,7 @@ impl Group {
                     // Relaxed: the bits of our units were set before the Release that we acquired, and are ours now. They
                     // stay as they are, for most are to be set again.
                     let dirty = segment.dirty.load(Ordering::Relaxed) & run;
+                    segment.use_units(run);
                     let unknown = Contents::Unknown { untouched: units - dirty.count_ones() };
                     return Some((first, if dirty == 0 { Contents::Untouched } else { unknown }));
                 }
@@ -311,11 +332,14 @@ impl Group {
     }
 
     /// Takes a wholly free segment's memory out of its slot.
-    fn evict(&self, slot: u32) -> Option<Evicted> {
+    fn evict(&self, slot: u32, scope: Scope) -> Option<Evicted> {
         let segment = &self.segments[slot as usize];
         // Relaxed: looked at again below, once it cannot change.
         let units = segment.units.load(Ordering::Relaxed);
-        if units == 0 || !self.claim_exactly(slot, mask(0, units)) {
+        if units == 0
+            || segment.within(scope) & mask(0, units) != mask(0, units)
+            || !self.claim_exactly(slot, mask(0, units))
+        {
             return None;
         }
         // Relaxed: the units are ours, so nobody changes these, and the claim acquired what `install` wrote.
@@ -488,11 +512,11 @@ impl Segments {
     }
 
     /// Returns every segment without a claimed unit to the back-end, as the budget allows; the bytes of them.
-    pub(crate) fn release_free<B: Backend>(&self, supply: Supply<'_, B>, budget: &Budget) -> usize {
+    pub(crate) fn release_free<B: Backend>(&self, supply: Supply<'_, B>, scope: Scope, budget: &Budget<'_>) -> usize {
         let mut bytes = 0;
         for (_, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
-                let Some(Evicted { base, units, dirty }) = group.evict(slot) else { continue };
+                let Some(Evicted { base, units, dirty }) = group.evict(slot, scope) else { continue };
                 if let Some(layout) = segment_layout::<B>(units) {
                     // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
                     unsafe { supply.release(supply::SEGMENTS, base, layout) };
@@ -507,11 +531,12 @@ impl Segments {
     }
 
     /// Gives the pages of free units back, where the back-end can and as the budget allows; the bytes of them.
-    pub(crate) fn purge<B: Backend>(&self, supply: Supply<'_, B>, budget: &Budget) -> usize {
+    pub(crate) fn purge<B: Backend>(&self, supply: Supply<'_, B>, scope: Scope, budget: &Budget<'_>) -> usize {
         let mut bytes = 0;
         for (index, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
-                let Some(purged) = self.purge_segment(supply, group, SegmentId::new(index, slot)) else { return bytes };
+                let id = SegmentId::new(index, slot);
+                let Some(purged) = self.purge_segment(supply, group, id, scope) else { return bytes };
                 bytes += purged;
                 budget.spend(purged);
             }
@@ -519,13 +544,40 @@ impl Segments {
         bytes
     }
 
+    /// Notes which units are free now, for the next pass over the unused.
+    pub(crate) fn begin_interval(&self) {
+        for segment in self.groups().flat_map(|(_, group)| &group.segments) {
+            // Relaxed, all: policy. A claim that gets in between is noted as none; its units are then purged early.
+            let free = segment.free.load(Ordering::Relaxed);
+            if free != segment.unused.load(Ordering::Relaxed) {
+                segment.unused.store(free, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Notes that a run which is free now was not used in this interval.
+    pub(crate) fn note_unused(&self, run: Run) {
+        if let Some(group) = self.group(run.segment) {
+            // Relaxed: policy.
+            let unused = &group.segments[run.segment.slot() as usize].unused;
+            unused.fetch_or(mask(run.first, run.units), Ordering::Relaxed);
+        }
+    }
+
     /// `None` when the back-end does not purge.
-    fn purge_segment<B: Backend>(&self, supply: Supply<'_, B>, group: &Group, id: SegmentId) -> Option<usize> {
+    fn purge_segment<B: Backend>(
+        &self,
+        supply: Supply<'_, B>,
+        group: &Group,
+        id: SegmentId,
+        scope: Scope,
+    ) -> Option<usize> {
         let segment = &group.segments[id.slot() as usize];
         let mut bytes = 0;
         loop {
             // Relaxed both: the claim checks the one, and the other is ours once claimed.
             let idle = segment.free.load(Ordering::Relaxed) & segment.dirty.load(Ordering::Relaxed);
+            let idle = idle & segment.within(scope);
             if idle == 0 {
                 return Some(bytes);
             }

@@ -6,6 +6,7 @@
 
 use crate::size_class::{PerClass, SizeClass};
 use crate::sync::{Atomic, Ordering, const_fn};
+use core::time::Duration;
 
 /// What a heap holds at a moment, in bytes unless a field says otherwise.
 ///
@@ -72,22 +73,75 @@ impl Stats {
     }
 }
 
-/// What one pass of reclaim gave back, in bytes.
+/// How much one pass of reclaim may do, so that nobody waits for it long.
+///
+/// ```
+/// use bandolier::Bounds;
+/// use std::time::Duration;
+///
+/// const GENTLE: Bounds = Bounds::NONE.bytes(32 << 20).time(Duration::from_millis(2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub(crate) bytes: usize,
+    pub(crate) time: Option<Duration>,
+}
+
+impl Bounds {
+    /// None: the pass goes on until it is through.
+    pub const NONE: Self = Self { bytes: usize::MAX, time: None };
+
+    /// Gives back so many bytes, and what it takes to end with a whole segment or a whole run of pages.
+    #[must_use]
+    pub const fn bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// Begins no step (a segment, a slab, or the magazines of a class) after so long, where the back-end has a clock.
+    #[must_use]
+    pub const fn time(self, time: Duration) -> Self {
+        Self { time: Some(time), ..self }
+    }
+}
+
+/// What one pass of reclaim gave back, in bytes, and what it could not reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "says what went back; use `let _ =` where that is of no interest"]
 #[non_exhaustive]
 pub struct Reclaimed {
-    /// Returned to the back-end for good.
+    /// Bytes of segments, returned to the back-end for good.
     pub released: usize,
-    /// Kept as addresses, while the physical memory under them went back.
-    pub purged: usize,
+    /// Bytes of units that no slab and no block lies in: kept as addresses, while the physical memory under them went back.
+    pub purged_units: usize,
+    /// Bytes of pages between blocks in use, likewise.
+    pub purged_chunks: usize,
+    /// Bytes of pages of the allocator's own records, likewise.
+    pub purged_records: usize,
+    /// Threads whose magazines were to be taken, and could not be: those just then in a slow path of the allocator, which
+    /// hand in what they have when they next come by; or all, where the system does not let a thread reach into others.
+    pub missed_threads: usize,
+    /// CPUs whose magazines were to be taken, and could not be: because the system does not let a thread reach into them, because
+    /// there is no memory for others in their place, or because another thread does the same just now.
+    pub missed_cpus: usize,
 }
 
 impl Reclaimed {
     /// All that went back, in bytes.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.released + self.purged
+        self.released + self.purged()
+    }
+
+    /// What is kept as addresses, while the physical memory went back, in bytes.
+    #[must_use]
+    pub const fn purged(self) -> usize {
+        self.purged_units + self.purged_chunks + self.purged_records
+    }
+
+    /// Whether the pass has reached all that it was to reach.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        self.missed_threads == 0 && self.missed_cpus == 0
     }
 }
 

@@ -34,19 +34,33 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// Models are of protocols, and of this there is none: it is told nothing there.
 const UNTOLD: bool = cfg!(all(test, loom));
 
-/// Bytes that a pass may give back.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    left: Cell<usize>,
+/// Which of the free memory a pass gives back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// What is worth its while: nothing of slabs that are mostly in use.
+    Worthwhile,
+    /// What nobody has used since the last pass of this scope.
+    Unused,
+    All,
 }
 
-impl Budget {
+/// What a pass may give back: so many bytes, and nothing once it is `over`.
+pub(crate) struct Budget<'a> {
+    left: Cell<usize>,
+    over: Option<&'a dyn Fn() -> bool>,
+}
+
+impl<'a> Budget<'a> {
     pub(crate) fn of(bytes: usize) -> Self {
-        Self { left: Cell::new(bytes) }
+        Self { left: Cell::new(bytes), over: None }
+    }
+
+    pub(crate) fn until(bytes: usize, over: &'a dyn Fn() -> bool) -> Self {
+        Self { left: Cell::new(bytes), over: Some(over) }
     }
 
     pub(crate) fn is_left(&self) -> bool {
-        self.left.get() > 0
+        self.left.get() > 0 && self.over.is_none_or(|over| !over())
     }
 
     /// Takes what has gone back off; a piece may be larger than what was left.
@@ -240,7 +254,7 @@ mod tests {
     }
 
     fn gone(released: usize, purged: usize) -> Reclaimed {
-        Reclaimed { released: released * MIB, purged: purged * MIB }
+        Reclaimed { released: released * MIB, purged_units: purged * MIB, ..Reclaimed::default() }
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) const fn verb(side: Side) -> &'static str {
 
 fn drain() -> Reclaimed {
     let reclaimed = BANDOLIER.reclaim();
-    Reclaimed { released: reclaimed.released, purged: reclaimed.purged }
+    Reclaimed { released: reclaimed.released, purged: reclaimed.purged() }
 }
 
 fn trim() -> Option<Reclaimed> {

@@ -104,14 +104,9 @@ mod imp {
     }
 
     pub(super) fn uptime() -> Option<Duration> {
-        // The coarse clock is read without a system call even where the fine one is not.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a timespec that the call may write.
-        let failed = unsafe { libc::clock_gettime(CLOCK, &raw mut now) };
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         (failed == 0).then(|| Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
     }
 

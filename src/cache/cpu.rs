@@ -25,9 +25,9 @@ pub(crate) fn fetch(chunk: Round) {
 /// A word of a magazine.
 type Word = *mut u8;
 
-/// What a CPU has: the tops of its magazines, by places. On lines of its own, two for processors that fetch pairs of them.
+/// What a CPU has: the tops of its magazines, by places; and the link of those that no CPU has. On lines of its own, two for processors that fetch pairs of them.
 #[repr(C, align(128))]
-pub(crate) struct Places(pub(crate) [AtomicPtr<Word>; PLACES]);
+pub(crate) struct Places(pub(crate) [AtomicPtr<Word>; PLACES], pub(crate) AtomicPtr<Self>);
 
 /// How many there are: loaded and previous, of each class.
 pub(crate) const PLACES: usize = 2 * SizeClass::COUNT;

@@ -42,10 +42,8 @@ type Table = [AtomicPtr<Places>; GUARDS + CPUS];
 /// The CPUs' magazines of a heap.
 pub(crate) struct Cpus {
     table: AtomicPtr<Table>,
-    /// Whether a thread drains the CPUs.
-    draining: Atomic<bool>,
-    /// Empty ones that were in the table; touched by who drains.
-    spare: AtomicPtr<Places>,
+    /// Empty ones that were in the table.
+    spares: AtomicPtr<Places>,
     /// Whether the kernel lets us fence.
     fences: Atomic<bool>,
 }
@@ -96,8 +94,7 @@ impl Cpus {
         pub(crate) fn new() -> Self {
             Self {
                 table: AtomicPtr::new(ptr::null_mut()),
-                draining: Atomic::new(false),
-                spare: AtomicPtr::new(ptr::null_mut()),
+                spares: AtomicPtr::new(ptr::null_mut()),
                 fences: Atomic::new(false),
             }
         }
@@ -156,7 +153,10 @@ impl Cpus {
     fn make<B: Backend>(supply: Supply<'_, B>) -> Option<NonNull<Places>> {
         let made = supply.acquire(METADATA, Layout::new::<Places>())?.cast::<Places>();
         // SAFETY: just acquired with the layout of it.
-        unsafe { made.write(Places(array::from_fn(|_| AtomicPtr::new(Top::NONE.to_raw())))) };
+        unsafe {
+            let none = array::from_fn(|_| AtomicPtr::new(Top::NONE.to_raw()));
+            made.write(Places(none, AtomicPtr::new(ptr::null_mut())));
+        }
         Some(made)
     }
 
@@ -251,46 +251,68 @@ impl Cpus {
         Some(result)
     }
 
-    /// Hands in what the CPUs have; whether that was everything, which it is not when the kernel does not let us reach into
-    /// them, there is no memory, or another thread does the same just now.
-    pub(crate) fn hand_in<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> bool {
-        let Some(table) = self.table() else { return true };
-        // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
-        // Acquire: the spare, as the last one left it before the Release below.
-        if !self.fences.load(Ordering::Relaxed)
-            || self.draining.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            return false;
-        }
+    /// Hands in what the CPUs have; of how many it could not: where the kernel does not let us reach into them, or there is no
+    /// memory.
+    pub(crate) fn hand_in<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> usize {
+        let entries = self.table().map_or(&[][..], |table| &table[GUARDS..]);
         // Relaxed: whether there is something to take. The exchange acquires.
-        let furnished =
-            table[GUARDS..].iter().enumerate().filter(|(_, entry)| !entry.load(Ordering::Relaxed).is_null());
-        let mut all = true;
-        furnished.for_each(|(cpu, entry)| all &= self.hand_in_one(arsenal, backend, cpu, entry));
-        // Release: see above.
-        self.draining.store(false, Ordering::Release);
-        all
+        let furnished = entries.iter().enumerate().filter(|(_, entry)| !entry.load(Ordering::Relaxed).is_null());
+        // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
+        if !self.fences.load(Ordering::Relaxed) {
+            return furnished.count();
+        }
+        furnished.filter(|(cpu, entry)| !self.hand_in_one(arsenal, backend, *cpu, entry)).count()
     }
 
-    /// Puts the spare in the place of a CPU's magazines, and hands these in; whether it could. Only who drains calls it.
+    /// Puts empty places in the place of a CPU's, and hands these in; whether it could.
     fn hand_in_one<B: Backend>(&self, arsenal: &Arsenal, backend: &B, cpu: usize, entry: &AtomicPtr<Places>) -> bool {
-        // Relaxed: ours, as who drains.
-        let spare = NonNull::new(self.spare.load(Ordering::Relaxed));
-        let spare = spare.or_else(|| Self::make(arsenal.supply(backend)));
         // Asked first: once they are out of the table, there is no way back.
-        let Some(spare) = spare.filter(|_| cpu::fence(cpu)) else { return false };
-        // Acquire and Release: the places, from their maker, and to who works there.
+        let spare = cpu::fence(cpu).then(|| self.spare().or_else(|| Self::make(arsenal.supply(backend)))).flatten();
+        let Some(spare) = spare else { return false };
+        // Acquire and Release: the places, from their maker or who emptied them, and to who works there.
         let taken = entry.swap(spare.as_ptr(), Ordering::AcqRel);
-        // Relaxed: as above. Not before the fence has said yes: else somebody may be at work there still, for ever.
-        self.spare.store(ptr::null_mut(), Ordering::Relaxed);
-        if !cpu::fence(cpu) {
-            return false;
-        }
-        // SAFETY: not null before, and only who drains takes any out; they live as long as the heap.
-        let Some(magazines) = (unsafe { taken.as_ref() }) else { return true };
-        magazines.empty(arsenal, Home::nth(cpu));
-        self.spare.store(taken, Ordering::Relaxed);
+        // Without the fence, somebody may be at work there still, for ever.
+        let Some(taken) = NonNull::new(taken).filter(|_| cpu::fence(cpu)) else { return false };
+        // SAFETY: they live as long as the heap.
+        unsafe { taken.as_ref() }.empty(arsenal, Home::nth(cpu));
+        self.spare_all(taken, taken);
         true
+    }
+
+    /// Empty places for the caller to own, if there are some.
+    fn spare(&self) -> Option<NonNull<Places>> {
+        // All of them are taken at once, so there is no question of what has come back meanwhile.
+        // Acquire: the places, by the Release in `spare_all`.
+        let first = NonNull::new(self.spares.swap(ptr::null_mut(), Ordering::Acquire))?;
+        // SAFETY: places live as long as the heap.
+        let link = unsafe { &first.as_ref().1 };
+        // Relaxed all: the chain is the caller's.
+        if let Some(second) = NonNull::new(link.load(Ordering::Relaxed)) {
+            link.store(ptr::null_mut(), Ordering::Relaxed);
+            let mut last = second;
+            // SAFETY: as above.
+            while let Some(next) = NonNull::new(unsafe { last.as_ref() }.1.load(Ordering::Relaxed)) {
+                last = next;
+            }
+            self.spare_all(second, last);
+        }
+        Some(first)
+    }
+
+    /// Keeps a chain of empty places of the caller's.
+    fn spare_all(&self, first: NonNull<Places>, last: NonNull<Places>) {
+        // Relaxed: the exchange checks it.
+        let mut head = self.spares.load(Ordering::Relaxed);
+        loop {
+            // Relaxed: the caller's, until the exchange.
+            // SAFETY: places live as long as the heap.
+            unsafe { last.as_ref() }.1.store(head, Ordering::Relaxed);
+            // Release: the places. Each exchange goes on with the release of the one before.
+            match self.spares.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
     }
 
     /// Gives the table and all places back.
@@ -299,11 +321,14 @@ impl Cpus {
     /// Nobody uses the heap any more.
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         let Some(table) = self.table() else { return };
-        for entry in table.iter().chain([&self.spare]) {
-            // Relaxed: nobody else is left.
-            if let Some(magazines) = NonNull::new(entry.load(Ordering::Relaxed)) {
+        for entry in table.iter().chain([&self.spares]) {
+            // Relaxed both: nobody else is left.
+            let mut next = NonNull::new(entry.load(Ordering::Relaxed));
+            while let Some(places) = next {
+                // SAFETY: not released yet.
+                next = NonNull::new(unsafe { places.as_ref() }.1.load(Ordering::Relaxed));
                 // SAFETY: acquired in `make`, and in one place only.
-                unsafe { supply.release(METADATA, magazines.cast(), Layout::new::<Places>()) };
+                unsafe { supply.release(METADATA, places.cast(), Layout::new::<Places>()) };
             }
         }
         // SAFETY: acquired in `make_table`.

@@ -124,6 +124,8 @@ pub(crate) struct Holster {
     state: Atomic<u8>,
     /// The thread is in a slow path.
     busy: Atomic<bool>,
+    /// The thread was in a slow path since [`is_quiet`](Self::is_quiet) was last asked.
+    stirs: Atomic<bool>,
     generation: Cell<u32>,
     pouch: Pouch<SPARES>,
     own: Front,
@@ -217,6 +219,7 @@ impl Holster {
                 chained: Cell::new(false),
                 state: Atomic::new(IDLE),
                 busy: Atomic::new(false),
+                stirs: Atomic::new(false),
                 generation: Cell::new(0),
                 pouch: Pouch::new(Home::COMMON),
                 own: Front::bare(),
@@ -282,6 +285,11 @@ impl Holster {
         let stopped = fence::step(|| self.front.load(Ordering::Relaxed)) != self.own();
         if stopped && !self.resume(arsenal) {
             return false;
+        }
+        // Models are of protocols, and of this there is none.
+        if !cfg!(all(test, loom)) {
+            // Relaxed: policy.
+            self.stirs.store(true, Ordering::Relaxed);
         }
         if self.generation.replace(arsenal.generation()) != arsenal.generation() {
             self.hand_in(arsenal);
@@ -399,6 +407,16 @@ impl Holster {
 
     // ---- a searcher --------------------------------------------------------------------------------------------------
 
+    /// Whether the thread has something, and was in no slow path since the last time this was asked.
+    fn is_quiet(&self) -> bool {
+        // Relaxed all: policy.
+        let stirs = self.stirs.load(Ordering::Relaxed);
+        if stirs {
+            self.stirs.store(false, Ordering::Relaxed);
+        }
+        !stirs && self.is_worn() && self.front.load(Ordering::Relaxed) == self.own()
+    }
+
     /// Stops the thread that wears it, if there is one, and nobody else does the same.
     fn stop(&self, bare: *mut Front) -> bool {
         // Acquire: what the last searcher or the thread did, by the Release of `worn`, `resume` or `let_go`.
@@ -461,14 +479,10 @@ pub(crate) struct Holsters {
 // SAFETY: the first holster is touched as one of the pool's.
 unsafe impl Sync for Holsters {}
 
-/// What came of a search of all threads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Searched {
-    /// Threads whose magazines were not taken, since they were at work, or another party took them just now.
-    pub(crate) missed: usize,
-    /// The system does not let us reach into other threads.
-    pub(crate) forbidden: bool,
-}
+/// Threads whose magazines were to be taken, and could not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Missed(pub(crate) usize);
 
 impl Holsters {
     const_fn! {
@@ -533,25 +547,36 @@ impl Holsters {
     }
 
     /// Hands in what threads have, asleep or not, but for those in a slow path, and the one that wears `but`.
-    pub(crate) fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B, but: Option<&Holster>) -> Searched {
-        let (mut stopped, mut searched) = (None, Searched::default());
+    pub(crate) fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B, but: Option<&Holster>) -> Missed {
+        let others = |holster: &Holster| but.is_none_or(|but| !ptr::eq(holster, but));
         if !fence::is_allowed() {
-            return Searched { forbidden: true, missed: self.each().filter(|holster| holster.is_worn()).count() };
+            return Missed(self.each().filter(|holster| holster.is_worn() && others(holster)).count());
         }
-        let others = self.each().filter(|&holster| but.is_none_or(|but| !ptr::eq(holster, but)));
-        for holster in others.filter(|holster| holster.stop(self.unworn.bare())) {
+        self.search_some(arsenal, backend, others)
+    }
+
+    /// Hands in what those threads have that were in no slow path since the last call, if the system allows it.
+    pub(crate) fn search_quiet<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Missed {
+        if !fence::is_allowed() {
+            return Missed(0);
+        }
+        self.search_some(arsenal, backend, Holster::is_quiet)
+    }
+
+    fn search_some<B: Backend>(&self, arsenal: &Arsenal, backend: &B, which: impl Fn(&Holster) -> bool) -> Missed {
+        let (mut stopped, mut missed) = (None, 0);
+        for holster in self.each().filter(|holster| which(holster) && holster.stop(self.unworn.bare())) {
             holster.found.set(stopped);
             stopped = Some(holster.index.get());
         }
-        searched.forbidden = stopped.is_some() && !fence::heavy();
+        let fenced = stopped.is_some() && fence::heavy();
         while let Some(index) = stopped {
             let holster = self.pool.get(index);
             stopped = holster.found.get();
-            let taken = !searched.forbidden && holster.search(arsenal, backend);
-            searched.missed += usize::from(!taken);
+            missed += usize::from(!(fenced && holster.search(arsenal, backend)));
             holster.let_go(arsenal);
         }
-        searched
+        Missed(missed)
     }
 
     /// Rounds of `class` that threads have; exact while nobody works.

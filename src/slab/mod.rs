@@ -24,7 +24,7 @@
 //!
 //! # Invariants
 //! - LISTED is set while the slab is on a stack or held; one party takes it off.
-//! - `purged` is read and written by the holder.
+//! - `purged` and `unused` are read and written by the holder.
 //! - Everything but that, the bits, the state and the link is written by `carve` and constant until `retire`.
 
 mod record;
@@ -37,7 +37,7 @@ use crate::segment::{Contents, Run};
 use crate::size_class::{PerClass, SizeClass};
 use crate::stats::Counter;
 use crate::supply::Supply;
-use crate::surplus::Budget;
+use crate::surplus::{Budget, Scope};
 use crate::sync::{Atomic, Backoff, Ordering, array, const_fn};
 use crate::treiber::{Index, Links, Stack};
 use core::mem::MaybeUninit;
@@ -158,6 +158,7 @@ impl Slabs {
         // Relaxed: as above.
         slab.state.store(State::new(capacity as i32, true).0, Ordering::Relaxed);
         slab.purged.set(if contents == Contents::Untouched { capacity as u16 } else { 0 });
+        slab.unused.set(false);
         self.class(class).slabs.add(1);
         self.count_idle(class, 1);
         Some(Held { id })
@@ -208,6 +209,7 @@ impl Slabs {
         let slab = self.slab(held.id);
         let Some(shape) = slab.shape() else { return (0, 0) };
         let taken = slab.take(&shape, chunks);
+        slab.unused.set(false);
         let purged = usize::from(slab.purged.get());
         slab.purged.set(purged.saturating_sub(taken) as u16);
         self.class(shape.class).taken.add(taken);
@@ -321,20 +323,20 @@ impl Slabs {
         }
     }
 
-    /// Retires every slab of `class` without a live chunk, if there are any, and unless `thorough`, enough to be worth the
-    /// pass over all slabs of the class.
-    pub(crate) fn retire_idle(&self, class: SizeClass, thorough: bool, mut each: impl FnMut(Run)) {
+    /// Retires every slab of `class` without a live chunk, in that scope, if there are any, and if they are to be worth it,
+    /// enough for a pass over all slabs of the class.
+    pub(crate) fn retire_idle(&self, class: SizeClass, scope: Scope, mut each: impl FnMut(Run)) {
         let partial = self.class(class);
         // Relaxed: a hint, which is right in a quiet heap.
         let idle = partial.idle.load(Ordering::Relaxed) as usize;
-        if idle == 0 || (!thorough && idle * WORTH_A_PASS < partial.slabs.get()) {
+        if idle == 0 || (scope == Scope::Worthwhile && idle * WORTH_A_PASS < partial.slabs.get()) {
             return;
         }
         self.sweep(
             class,
             || true,
             |held| {
-                if !self.is_idle(&held) {
+                if !self.is_idle(&held) || (scope == Scope::Unused && !self.slab(held.id).unused.get()) {
                     return Some(held);
                 }
                 self.retire(held).into_iter().for_each(&mut each);
@@ -347,14 +349,15 @@ impl Slabs {
     /// listed slabs of `class`, if chunks were given to the slab since the last time, as long as the budget has something
     /// left. Nobody else has the pages while `each` runs.
     ///
-    /// Unless `thorough`, only slabs are looked at of which since then more came back than is still out; so while the
-    /// slab empties, each of its pages is met a few times at most.
+    /// It is worth while to look at slabs of which since then more came back than is still out; so while the
+    /// slab empties, each of its pages is met a few times at most. Those from which nobody has taken since the last such pass are
+    /// unused.
     pub(crate) fn each_free_page(
         &self,
         class: SizeClass,
         page: usize,
-        thorough: bool,
-        budget: &Budget,
+        scope: Scope,
+        budget: &Budget<'_>,
         mut each: impl FnMut(NonNull<u8>, usize),
     ) {
         self.sweep(
@@ -367,7 +370,12 @@ impl Slabs {
                 let count = State(slab.state.load(Ordering::Acquire)).count();
                 let back = count - i32::from(slab.purged.get());
                 let out = i32::from(shape.capacity) - count;
-                if back > if thorough { 0 } else { out } {
+                let due = match scope {
+                    Scope::Worthwhile => back > out,
+                    Scope::Unused => slab.unused.replace(true) && back > 0,
+                    Scope::All => back > 0,
+                };
+                if due {
                     slab.witness.touch();
                     slab.purged.set(count as u16);
                     slab.each_free(|first, count| {
@@ -493,7 +501,7 @@ mod tests {
         two_full_slabs(&&ARENA, |slabs, class, given| {
             given.iter().for_each(|(id, chunks)| slabs.give(*id, &chunks[1..]).unwrap());
             let mut visits = 0;
-            slabs.each_free_page(class, 4096, true, &Budget::of(usize::MAX), |_, _| {
+            slabs.each_free_page(class, 4096, Scope::All, &Budget::of(usize::MAX), |_, _| {
                 visits += 1;
                 let other = slabs.pop(class).expect("the other slab is hidden");
                 slabs.settle(other, 0);

@@ -80,11 +80,13 @@ pub(super) struct Slab<W: ?Sized = [Atomic<u64>]> {
     pub(super) state: Atomic<u32>,
     pub(super) shape: Cell<Option<Shape>>,
     pub(super) purged: Cell<u16>,
+    /// Nobody has taken from it since the last pass over the unused.
+    pub(super) unused: Cell<bool>,
     pub(super) witness: Witness,
     words: W,
 }
 
-// SAFETY: everything is atomic but `purged`, which is the holder's, and `shape`, which is written only by the holder of a
+// SAFETY: everything is atomic but `purged` and `unused`, which are the holder's, and `shape`, which is written only by the holder of a
 // slab without live chunks, before the chunks (or the stack) through which others get to know the slab, and after the last
 // of them are gone.
 unsafe impl<W: Sync + ?Sized> Sync for Slab<W> {}
@@ -96,6 +98,7 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
             state: Atomic::new(0),
             shape: Cell::new(None),
             purged: Cell::new(0),
+            unused: Cell::new(false),
             witness: Witness::new(),
             words: array![Atomic::new(0); N],
         }
