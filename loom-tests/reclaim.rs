@@ -115,7 +115,7 @@ fn a_drain_is_not_misled() {
                 world.arsenal.depot.discard(unsafe { world.arsenal.spill(&world.memory, top) }, Home::COMMON);
             }
         };
-        side.race(&here, take, |world| drain(&world.arsenal, &world.memory));
+        side.race(&here, take, |world| drain(&world.arsenal, &world.memory, Scope::All, &Budget::of(usize::MAX)));
         assert_eq!(here.arsenal.depot.counts(class()), (0, 0));
         here.nothing_lost();
     });

@@ -44,8 +44,10 @@ impl Seat {
         loop {
             let begun = machine.hold(cpu);
             let turn = *begun;
+            // Acquire: in the sequence, all that follows is at the address that is loaded here, and what depends on a load comes
+            // after it on every processor that there are sequences for.
             // SAFETY: the promise of every caller: the table is one.
-            let places: *mut Places = unsafe { &*table.add(cpu) }.load(Ordering::Relaxed);
+            let places: *mut Places = unsafe { &*table.add(cpu) }.load(Ordering::Acquire);
             // SAFETY: as above.
             let places = unsafe { places.as_ref() }?;
             let found = before(places.0[place].load(Ordering::Relaxed));

@@ -63,7 +63,7 @@ impl World {
     /// Retires what is idle, and uses the memory under it for something else; how many slabs that were.
     fn retire(&self) -> usize {
         let mut retired = 0;
-        self.slabs.retire_idle(class(), true, |run| {
+        self.slabs.retire_idle(class(), Scope::All, |run| {
             retired += 1;
             (0..CHUNKS).for_each(|n| {
                 // SAFETY: inside the run's one unit.
