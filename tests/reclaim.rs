@@ -1,0 +1,316 @@
+//! The three verbs of reclaim: what comes back from sleeping threads and from CPUs, what stays, and what goes on meanwhile.
+
+#![cfg(all(feature = "std", target_os = "linux", not(miri)))]
+
+mod common;
+
+use bandolier::{Backend, Bandolier, Bounds, Os, Reclaimed};
+use common::{Account, Block, Dice, Metered, child, isolated, layout, role, scaled};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::time::Duration;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+const MIB: usize = 1 << 20;
+
+type Heap = Bandolier<Metered<Os>>;
+
+/// A heap whose back-end keeps no time, so that it gives nothing back unasked.
+fn heap() -> (Heap, Arc<Account>) {
+    let (backend, account) = Metered::timeless(Os);
+    (Bandolier::with_backend(backend), account)
+}
+
+/// Takes `count` blocks of many classes, and frees them.
+fn busy<B: Backend>(heap: &Bandolier<B>, seed: u64, count: u64) {
+    let mut dice = Dice::new(seed);
+    let blocks: Vec<_> =
+        (0..count).map(|n| Block::new(heap, layout(dice.size(8192), 8), seed << 32 | n).unwrap()).collect();
+    blocks.into_iter().for_each(|block| block.free(heap));
+}
+
+/// Threads that do `first`, sleep until all have, and `then` go on.
+fn sleepers(
+    count: u64,
+    heap: &Arc<Heap>,
+    first: fn(&Heap, u64),
+    meanwhile: impl FnOnce(),
+    then: impl Fn(&Heap, u64) + Copy + Send + 'static,
+) {
+    let (asleep, over) = (Arc::new(Barrier::new(count as usize + 1)), Arc::new(Barrier::new(count as usize + 1)));
+    let threads: Vec<_> = (0..count)
+        .map(|seed| {
+            let (heap, asleep, over) = (heap.clone(), asleep.clone(), over.clone());
+            thread::spawn(move || {
+                first(&heap, seed);
+                asleep.wait();
+                over.wait();
+                then(&heap, seed);
+            })
+        })
+        .collect();
+    asleep.wait();
+    meanwhile();
+    over.wait();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// What sleeping threads hold in their magazines comes back from another thread's call, but for a round of a class here and
+/// there; and they go on as if nothing had been.
+#[test]
+fn sleeping_threads_are_drained() {
+    let (heap, account) = heap();
+    let heap = Arc::new(heap);
+    sleepers(
+        16,
+        &heap,
+        |heap, seed| busy(heap, seed, 5000),
+        || {
+            let before = heap.stats();
+            assert_eq!((before.threads, before.in_use), (16, 0));
+            assert!(before.cached > 2 * MIB, "{}", before.cached);
+            let back = heap.drain_caches();
+            assert!(back.is_complete(), "{back:?}");
+            let after = heap.stats();
+            let most: usize = after.classes.iter().map(|class| class.bytes).sum();
+            assert!(after.cached <= 16 * most, "{} bytes are left", after.cached);
+            assert!(after.classes.iter().all(|class| class.cached <= 16), "{:?}", after.classes);
+            let resident = account.outstanding() - account.purged();
+            assert!(resident < before.from_backend / 4, "{resident} of {}", before.from_backend);
+        },
+        |heap, seed| busy(heap, seed + 100, 5000),
+    );
+    while heap.stats().threads > 0 {
+        thread::yield_now();
+    }
+    assert_eq!((heap.stats().in_use, heap.drain_caches().is_complete(), heap.stats().cached), (0, true, 0));
+    assert_eq!(account.outstanding(), heap.stats().metadata);
+}
+
+/// Threads are drained again and again while they work, free what others have taken, come and go.
+fn storm(heap: Bandolier<Os>) {
+    const THREADS: u64 = 6;
+    let (over, drains) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let work = |seed: u64| {
+            let mut dice = Dice::new(seed);
+            let mut held: Vec<Block> = Vec::new();
+            for turn in 0..scaled(400_000, 60_000, 0) as u64 {
+                if dice.below(2) == 0 && held.len() < 400 {
+                    held.push(Block::new(&heap, layout(16 << dice.below(5), 8), seed << 32 | turn).unwrap());
+                } else if !held.is_empty() {
+                    held.swap_remove(dice.below(held.len())).free(&heap);
+                }
+            }
+            held.into_iter().for_each(|block| block.free(&heap));
+        };
+        let workers: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || work(seed))).collect();
+        let drainers: Vec<_> = (0..2)
+            .map(|n| {
+                let (heap, over, drains) = (&heap, &over, &drains);
+                scope.spawn(move || {
+                    while !over.load(Relaxed) {
+                        let _ = if n == 0 { heap.drain_caches() } else { heap.trim() };
+                        drains.fetch_add(1, Relaxed);
+                        thread::sleep(Duration::from_micros(200));
+                    }
+                })
+            })
+            .collect();
+        // Threads that live for a moment, and may leave while they are searched.
+        for seed in 0..scaled(2000, 300, 0) as u64 {
+            scope.spawn({
+                let heap = &heap;
+                move || busy(heap, seed << 8, 200)
+            });
+            if seed % 8 == 0 {
+                thread::yield_now();
+            }
+        }
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        over.store(true, Relaxed);
+        drainers.into_iter().for_each(|drainer| drainer.join().unwrap());
+    });
+    assert!(drains.load(Relaxed) > 20);
+    while heap.stats().threads > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(heap.stats().in_use, 0);
+    let _ = heap.drain_caches();
+    assert_eq!((heap.stats().cached, heap.stats().from_backend), (0, heap.stats().metadata));
+}
+
+#[test]
+fn threads_are_drained_while_they_work() {
+    storm(Bandolier::with_backend(Os).per_thread());
+}
+
+#[test]
+fn hybrids_are_drained_while_they_work() {
+    storm(Bandolier::with_backend(Os).hybrid());
+}
+
+#[test]
+fn cpus_are_drained_while_they_work() {
+    storm(Bandolier::with_backend(Os).per_cpu());
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// The first `trim` begins to look; what is not used until the next one goes back by then, or by the one after.
+#[test]
+fn a_burst_is_trimmed() {
+    isolated("a_burst_is_trimmed", || {
+        let heap = Arc::new(heap().0);
+        let burst = |heap: &Heap, seed: u64| {
+            let blocks: Vec<_> =
+                (0..20_000).map(|n| Block::new(heap, layout(1000, 8), seed << 32 | n).unwrap()).collect();
+            blocks.into_iter().for_each(|block| block.free(heap));
+        };
+        let before = resident();
+        sleepers(
+            4,
+            &heap,
+            burst,
+            || {
+                let full = resident() - before;
+                assert!(full > 20 * MIB, "{full}");
+                let _ = heap.trim();
+                let marked = resident().saturating_sub(before);
+                assert!(marked > full / 10 * 9, "{marked} of {full} bytes after the first call");
+                let trims: Vec<_> = (0..2).map(|_| heap.trim()).collect();
+                let left = resident().saturating_sub(before);
+                assert!(left < full / 10, "{left} of {full} bytes are left after {trims:?}");
+            },
+            |_, _| (),
+        );
+    });
+}
+
+/// What swells and shrinks between two trims is needed, and stays.
+#[test]
+fn a_working_set_is_not_trimmed() {
+    let (heap, account) = heap();
+    let heap = heap.without_thread_caches();
+    let breathe = |turn: u64| {
+        let blocks: Vec<_> =
+            (0..20_000).map(|n| Block::new(&heap, layout(500, 8), turn << 32 | n).unwrap()).collect();
+        blocks.into_iter().for_each(|block| block.free(&heap));
+    };
+    (0..3).for_each(|turn| {
+        breathe(turn);
+        let _ = heap.trim();
+    });
+    let (full, purged) = (account.outstanding(), account.purged());
+    let gone: usize = (3..13)
+        .map(|turn| {
+            breathe(turn);
+            heap.trim().total()
+        })
+        .sum();
+    assert!(gone < full / 20, "{gone} of {full} bytes, ten times");
+    assert!(account.outstanding() <= full + MIB && account.purged() - purged <= gone);
+}
+
+/// A call does no more than it may, and the next ones do the rest.
+#[test]
+fn a_call_is_bounded() {
+    let (heap, account) = heap();
+    let heap = heap.without_thread_caches();
+    let blocks: Vec<_> = (0..600).map(|n| Block::new(&heap, layout(100_000, 8), n).unwrap()).collect();
+    blocks.into_iter().for_each(|block| block.free(&heap));
+    let full = account.outstanding();
+    let bounds = Bounds::NONE.bytes(8 * MIB);
+    let calls: Vec<usize> =
+        core::iter::from_fn(|| Some(heap.drain_within(bounds).total()).filter(|gone| *gone > 0)).collect();
+    assert!(calls.iter().all(|gone| *gone <= 8 * MIB + <Os as Backend>::SEGMENT), "{calls:?}");
+    assert!(calls.len() >= full / (8 * MIB + <Os as Backend>::SEGMENT), "{calls:?}");
+    assert_eq!(account.outstanding(), heap.stats().metadata);
+}
+
+/// A call ends soon after its time is over.
+#[test]
+fn a_call_ends_in_time() {
+    let heap = Bandolier::with_backend(Os).without_thread_caches();
+    let blocks: Vec<_> = (0..400_000).map(|n| Block::new(&heap, layout(200, 8), n).unwrap()).collect();
+    // Survivors in every slab keep the heap from giving it back by itself.
+    let (kept, freed): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(n, _)| n % 400 == 0);
+    freed.into_iter().for_each(|(_, block)| block.free(&heap));
+    let nothing = heap.drain_within(Bounds::NONE.time(Duration::ZERO));
+    assert_eq!(nothing.total(), 0);
+    assert!(heap.drain().total() > 0);
+    kept.into_iter().for_each(|(_, block)| block.free(&heap));
+}
+
+/// The call that forbids `membarrier` to this thread and those that it starts.
+fn forbid_membarrier() {
+    let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        // The number of the call.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_membarrier as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: of this process alone.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: a program of as many instructions as it says, which the call copies.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn drained_without_membarrier(heap: Heap) -> (Reclaimed, usize) {
+    let (heap, mut back) = (Arc::new(heap), (Reclaimed::default(), 0));
+    sleepers(
+        4,
+        &heap,
+        |heap, seed| busy(heap, seed, 5000),
+        || {
+            // Of this thread, and what lies in the depot.
+            busy(&heap, 99, 5000);
+            back = (heap.drain_caches(), heap.stats().threads);
+        },
+        // When a thread comes by it hands in what it has, though nobody could take it.
+        |heap, seed| busy(heap, seed, 100),
+    );
+    back
+}
+
+/// Where a thread may not reach into others, a drain says so, and takes the rest.
+#[test]
+fn a_drain_without_membarrier_says_what_it_missed() {
+    if role().is_some() {
+        forbid_membarrier();
+        let (back, threads) = drained_without_membarrier(heap().0.per_thread());
+        assert_eq!((back.missed_threads, back.missed_cpus, threads), (4, 0, 5), "{back:?}");
+        assert!(back.total() > 0 && !back.is_complete(), "{back:?}");
+        let (back, _) = drained_without_membarrier(heap().0.per_cpu());
+        assert!((1..=4096).contains(&back.missed_cpus) && back.total() > 0, "{back:?}");
+        return;
+    }
+    let output = child("a_drain_without_membarrier_says_what_it_missed", "here");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// One call reaches all of very many threads.
+#[test]
+fn a_thousand_sleepers_are_drained() {
+    let (heap, _) = heap();
+    let heap = Arc::new(heap);
+    sleepers(
+        scaled(1000, 200, 0) as u64,
+        &heap,
+        |heap, seed| busy(heap, seed, 100),
+        || {
+            let cached = heap.stats().cached;
+            let back = heap.drain_caches();
+            assert!(back.is_complete() && heap.stats().cached < cached / 4, "{} of {cached}", heap.stats().cached);
+        },
+        |_, _| (),
+    );
+}
