@@ -21,14 +21,13 @@ fn class() -> SizeClass {
 }
 
 impl World {
+    fn bare() -> Arc<Self> {
+        Arc::new(Self { machine: Machine::new(), cpus: Cpus::new(), arsenal: Arsenal::new(), memory: Memory::new() })
+    }
+
     /// With a table, and places for the first CPU, with one chunk there.
     fn new() -> Arc<Self> {
-        let world = Arc::new(Self {
-            machine: Machine::new(),
-            cpus: Cpus::new(),
-            arsenal: Arsenal::new(),
-            memory: Memory::new(),
-        });
+        let world = Self::bare();
         Machine::seat(&world.machine, 0);
         let chunk = world.take().expect("there is memory");
         world.give(chunk);
@@ -126,6 +125,41 @@ fn emptied_places_are_used_again() {
         here.work(0);
         here.drain();
         assert!(here.memory.0.metadata_blocks() <= blocks + 1);
+        here.nothing_lost();
+    });
+}
+
+/// Places that a drain has emptied serve another drain, by another thread.
+#[test]
+fn emptied_places_change_hands() {
+    explore(|side| {
+        let here = World::new();
+        side.race(&here, World::drain, |world| {
+            Machine::seat(&world.machine, 1);
+            if let Some(places) = world.cpus.spare() {
+                // SAFETY: the caller's own.
+                let places = unsafe { places.as_ref() };
+                assert_eq!(places.rounds(class()), 0);
+                world.cpus.spare_all(places.into(), places.into());
+            }
+        });
+        here.nothing_lost();
+    });
+}
+
+/// Two threads make the table.
+#[test]
+fn the_table_is_whole_when_it_is_seen() {
+    explore(|side| {
+        let here = World::bare();
+        let begin = |cpu| {
+            move |world: &World| {
+                Machine::seat(&world.machine, cpu);
+                assert!(world.cpus.post(&world.arsenal, &world.memory).is_some());
+                assert_eq!(world.cpus.rounds(class()), 0);
+            }
+        };
+        side.race(&here, begin(0), begin(1));
         here.nothing_lost();
     });
 }

@@ -201,3 +201,39 @@ fn a_thread_begins_while_others_are_searched() {
         world.nothing_lost();
     });
 }
+
+/// A thread that was searched goes on, beside another search.
+#[test]
+fn a_thread_resumes_beside_a_search() {
+    explore(|side| {
+        let world = World::new();
+        let (cache, _) = world.wearer(0, 2);
+        world.search();
+        let wearer = Arc::new(Wearer(RefCell::new(cache)));
+        let lent = wearer.clone();
+        let works = move |world: &World| {
+            Machine::seat(&world.machine, 0);
+            let chunk = world.take(&lent.0.borrow());
+            world.give(&lent.0.borrow(), chunk);
+        };
+        side.race(&world, works, World::search);
+        wearer.0.borrow().leave();
+        world.nothing_lost();
+    });
+}
+
+/// A holster that another thread has worn before is worn again.
+#[test]
+fn a_holster_is_worn_again_while_others_are_searched() {
+    explore(|side| {
+        let world = World::new();
+        world.wearer(0, 1).0.leave();
+        let begin = |world: &World| {
+            Machine::seat(&world.machine, 0);
+            let (cache, _) = world.wearer(0, 1);
+            cache.leave();
+        };
+        side.race(&world, begin, World::search);
+        world.nothing_lost();
+    });
+}

@@ -433,9 +433,7 @@ impl<B: Backend> Bandolier<B> {
     /// Where the calling thread works for its CPU, if that is to be seen at once.
     #[inline(always)]
     fn post_at_once(&self, class: SizeClass) -> Option<Post> {
-        // Acquire: as in `made`.
-        // SAFETY: as in `made`.
-        let heap = unsafe { self.place().load(Ordering::Acquire).as_ref() }?;
+        let heap = self.made()?;
         if self.caches == Caches::Shared || self.is_own(class) { None } else { heap.cpus.post_at_once() }
     }
 

@@ -197,8 +197,7 @@ fn a_working_set_is_not_trimmed() {
     let (heap, account) = heap();
     let heap = heap.without_thread_caches();
     let breathe = |turn: u64| {
-        let blocks: Vec<_> =
-            (0..20_000).map(|n| Block::new(&heap, layout(500, 8), turn << 32 | n).unwrap()).collect();
+        let blocks: Vec<_> = (0..20_000).map(|n| Block::new(&heap, layout(500, 8), turn << 32 | n).unwrap()).collect();
         blocks.into_iter().for_each(|block| block.free(&heap));
     };
     (0..3).for_each(|turn| {

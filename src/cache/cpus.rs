@@ -103,8 +103,7 @@ impl Cpus {
     /// Where the calling thread works; `None` when nobody has asked for that yet.
     #[inline(always)]
     pub(crate) fn post_at_once(&self) -> Option<Post> {
-        // Acquire: as in `post`.
-        let table = NonNull::new(self.table.load(Ordering::Acquire))?;
+        let table = self.made()?;
         // A table is there only where there are sequences.
         let seat = Seat::here_surely()?;
         Some(Post { seat, table: Self::first(table) })
@@ -118,8 +117,7 @@ impl Cpus {
     /// Where the calling thread works; `None` where there are no restartable sequences, or no memory for the table.
     pub(crate) fn post<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Option<Post> {
         let seat = Seat::here()?;
-        // Acquire: the table, zeroed before the Release in `make_table`.
-        let table = NonNull::new(self.table.load(Ordering::Acquire)).or_else(|| self.make_table(arsenal, backend))?;
+        let table = self.made().or_else(|| self.make_table(arsenal, backend))?;
         Some(Post { seat, table: Self::first(table) })
     }
 
@@ -143,10 +141,15 @@ impl Cpus {
     }
 
     /// The table, if there is one.
+    #[inline(always)]
+    fn made(&self) -> Option<NonNull<Table>> {
+        // Acquire: the table, zeroed before the Release in `make_table`.
+        NonNull::new(self.table.load(Ordering::Acquire))
+    }
+
     fn table(&self) -> Option<&Table> {
-        // Acquire: as in `post`.
-        // SAFETY: null, or a table that lives as long as this value.
-        unsafe { self.table.load(Ordering::Acquire).as_ref() }
+        // SAFETY: a table lives as long as this value.
+        self.made().map(|table| unsafe { table.as_ref() })
     }
 
     /// Fresh magazines for a CPU: none anywhere.
