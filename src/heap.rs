@@ -426,7 +426,12 @@ impl<B: Backend> Bandolier<B> {
         }
         let supply = heap.arsenal.supply(&*self.backend);
         Self::cache(|cache| {
-            cache.enter(&heap.arsenal, &heap.holsters, supply, thread::register).map(|turn| work(&turn))
+            cache.enter(&heap.arsenal, &heap.holsters, supply, thread::register).map(|turn| {
+                if self.caches == Caches::Hybrid {
+                    cache.settle(&heap.arsenal, &turn);
+                }
+                work(&turn)
+            })
         })
     }
 

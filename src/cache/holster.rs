@@ -364,15 +364,24 @@ impl Holster {
 
     /// Hands all magazines in at the depot, by who may touch them all.
     pub(crate) fn hand_in(&self, arsenal: &Arsenal) {
-        for class in SizeClass::all() {
-            let Pair { loaded, previous } = self.pair(class);
-            set(&self.own.0[class], Top::NONE);
-            set(&self.previous[class], Top::NONE);
-            // SAFETY: the caller's, and handed in at once.
-            let loaded = unsafe { arsenal.depot.restack(class, loaded) };
-            Pair { loaded, previous }.hand_in(arsenal, class, self.home());
-        }
+        SizeClass::all().for_each(|class| self.hand_in_class(arsenal, class));
         self.pouch.hand_in(arsenal);
+    }
+
+    /// Hands the magazines of a class in, by who may touch them.
+    pub(crate) fn hand_in_class(&self, arsenal: &Arsenal, class: SizeClass) {
+        let Pair { loaded, previous } = self.pair(class);
+        set(&self.own.0[class], Top::NONE);
+        set(&self.previous[class], Top::NONE);
+        // SAFETY: the caller's, and handed in at once.
+        let loaded = unsafe { arsenal.depot.restack(class, loaded) };
+        Pair { loaded, previous }.hand_in(arsenal, class, self.home());
+    }
+
+    /// Bytes that fit into the magazines of a class.
+    pub(crate) fn capacity(&self, class: SizeClass) -> usize {
+        let Pair { loaded, previous } = self.pair(class);
+        usize::from(loaded.capacity().0 + previous.capacity().0) * class.bytes()
     }
 
     /// Where the thread looks first.

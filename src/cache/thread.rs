@@ -28,6 +28,7 @@
 use super::holster::{Holster, Holsters, Unworn};
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::geometry::WORN_BYTES;
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::size_class::{PerClass, SizeClass};
@@ -49,12 +50,21 @@ pub(crate) struct ThreadCache {
     holster: Cell<*const Holster>,
     /// How often the thread came by for a class without magazines of its own for it.
     heat: PerClass<Cell<u8>>,
+    /// Classes of which it has come by with magazines of its own, since it last looked which it needs no longer; as bits.
+    used: Cell<u64>,
+    /// How often it has come by since then.
+    visits: Cell<u16>,
     state: Cell<State>,
     unworn: Unworn,
 }
 
 /// Times that a thread has to come by to get magazines of its own.
 const EARNED: u8 = 64;
+
+/// Times that it comes by with its own magazines until it looks which of them it needs no longer.
+const TERM: u16 = 256;
+
+const _: () = assert!(SizeClass::COUNT <= u64::BITS as usize);
 
 /// A slow path of the thread, in which it may touch its magazines.
 pub(crate) struct Turn<'a>(&'a Holster);
@@ -93,6 +103,8 @@ impl ThreadCache {
             Self {
                 holster: Cell::new(unworn.get()),
                 heat: PerClass([const { Cell::new(0) }; SizeClass::COUNT]),
+                used: Cell::new(0),
+                visits: Cell::new(0),
                 state: Cell::new(State::New),
                 unworn,
             }
@@ -174,11 +186,50 @@ impl ThreadCache {
     }
 
     /// Whether the thread has come by for `class` often enough to get magazines of its own; counts this time.
+    #[inline(always)]
     pub(crate) fn earns(&self, class: SizeClass) -> bool {
         let heat = self.heat[class].get();
-        let earned = heat >= EARNED;
-        self.heat[class].set(heat + u8::from(!earned));
-        earned && self.state.get() != State::Gone
+        if heat < EARNED {
+            self.heat[class].set(if heat + 1 < EARNED || self.has_room() { heat + 1 } else { 0 });
+            return false;
+        }
+        self.used.set(self.used.get() | 1 << class.number());
+        self.visits.set(self.visits.get().saturating_add(1));
+        self.state.get() != State::Gone
+    }
+
+    /// Whether the thread may have more magazines.
+    #[cold]
+    #[inline(never)]
+    fn has_room(&self) -> bool {
+        let holster = self.holster();
+        SizeClass::all().map(|class| holster.capacity(class)).sum::<usize>() < WORN_BYTES
+    }
+
+    /// Gives those of its magazines up that it needs no longer, if it is time to look, and those that are too many: for a
+    /// thread that earns its magazines.
+    #[inline(always)]
+    pub(crate) fn settle(&self, arsenal: &Arsenal, turn: &Turn<'_>) {
+        if self.visits.get() >= TERM {
+            self.cool(arsenal, turn.0);
+        }
+    }
+
+    /// Hands in the magazines of classes that were not used in this term; and if the rest is more than [`WORN_BYTES`], of
+    /// those with the largest chunks.
+    #[cold]
+    #[inline(never)]
+    fn cool(&self, arsenal: &Arsenal, holster: &Holster) {
+        let (used, mut worn) = (self.used.replace(0), 0);
+        self.visits.set(0);
+        for class in SizeClass::all() {
+            worn += holster.capacity(class);
+            if used >> class.number() & 1 == 0 || worn > WORN_BYTES {
+                worn -= holster.capacity(class);
+                holster.hand_in_class(arsenal, class);
+                self.heat[class].set(0);
+            }
+        }
     }
 
     /// Hands all magazines of `arsenal` in, if the thread works for it; its holster, if so.
