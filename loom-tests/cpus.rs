@@ -163,3 +163,21 @@ fn the_table_is_whole_when_it_is_seen() {
         here.nothing_lost();
     });
 }
+
+/// Two threads make the places of their CPU.
+#[test]
+fn places_are_whole_when_they_are_seen() {
+    explore(|side| {
+        let here = World::bare();
+        let begin = |world: &World| {
+            Machine::seat(&world.machine, 0);
+            let post = world.cpus.post(&world.arsenal, &world.memory).expect("there is a table");
+            assert!(world.cpus.furnish(post, world.arsenal.supply(&world.memory)));
+            assert_eq!(post.pop(class()), None);
+        };
+        Machine::seat(&here.machine, 0);
+        let _ = here.cpus.post(&here.arsenal, &here.memory);
+        side.race(&here, begin, begin);
+        here.nothing_lost();
+    });
+}

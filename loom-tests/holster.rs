@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// A thread that holds `held` chunks and has `loaded` in its magazines.
+    /// A thread that holds `held` chunks and has given `loaded` others into its magazines.
     fn wearer(&self, held: usize, loaded: usize) -> (ThreadCache, Vec<Round>) {
         let cache = ThreadCache::new();
         let mut chunks: Vec<_> = (0..held + loaded).map(|_| self.take(&cache)).collect();
@@ -145,14 +145,21 @@ fn a_chunk_is_given_while_it_is_searched() {
 #[test]
 fn a_slow_path_is_not_searched() {
     explore(|side| {
-        searched(side, 1, 2, |world, cache, chunks| chunks.into_iter().for_each(|chunk| world.give(cache, chunk)));
+        // Of six chunks, four lie in two full magazines, and two are held: there is no room for the first.
+        searched(side, 2, 4, |world, cache, chunks| chunks.into_iter().for_each(|chunk| world.give(cache, chunk)));
     });
 }
 
 /// The thread leaves while it is searched: one of the two does what is left to do.
 #[test]
 fn a_thread_leaves_while_it_is_searched() {
-    explore(|side| searched(side, 0, 2, |_, cache, _| cache.leave()));
+    explore(|side| {
+        searched(side, 0, 2, |world, cache, _| {
+            let chunk = world.take(cache);
+            world.give(cache, chunk);
+            cache.leave();
+        });
+    });
 }
 
 /// A thread that was searched, and comes by again, has magazines again.

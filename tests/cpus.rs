@@ -259,3 +259,39 @@ fn without_restartable_sequences() {
     let output = child_with("without_restartable_sequences", "here", "GLIBC_TUNABLES", "glibc.pthread.rseq=0");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// A thread gets magazines of its own for what it uses much, gives those up that it uses no longer, and never has more than so
+/// many bytes in them.
+#[test]
+fn hybrids_earn_and_cool() {
+    let heap = Bandolier::with_backend(Os).hybrid();
+    let trade = |size: usize, times: u64| {
+        for turn in 0..times {
+            let blocks: Vec<_> =
+                (0..400).map(|n| Block::new(&heap, layout(size, 8), turn << 32 | n).unwrap()).collect();
+            blocks.into_iter().for_each(|block| block.free(&heap));
+        }
+    };
+    let small = [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024];
+    let every_class = || small.into_iter().for_each(|bytes| trade(bytes, 10));
+    // In the magazines of this thread and of the CPUs.
+    let cached = || {
+        let _ = heap.drain();
+        heap.stats().cached
+    };
+    let blocks: Vec<_> = (0..200).map(|n| Block::new(&heap, layout(64, 8), n).unwrap()).collect();
+    blocks.into_iter().for_each(|block| block.free(&heap));
+    assert_eq!(heap.stats().threads, 0, "nothing is earned by 200 blocks");
+    trade(64, 40);
+    assert_eq!(heap.stats().threads, 1);
+    every_class();
+    let hot = cached();
+    trade(64, 4000);
+    let gone = hot - cached();
+    assert!((256 << 10..=(1 << 20) + (128 << 10)).contains(&gone), "{gone} of {hot}");
+    // And once more: what was given up is earned again.
+    let cool = cached();
+    every_class();
+    let again = cached();
+    assert!(again > cool + (256 << 10), "{again} after {cool}");
+}

@@ -49,7 +49,7 @@ pub(crate) struct ThreadCache {
     /// One that nobody wears, unless the state is `Live`.
     holster: Cell<*const Holster>,
     /// How often the thread came by for a class without magazines of its own for it.
-    heat: PerClass<Cell<u8>>,
+    heat: PerClass<Cell<u16>>,
     /// Classes of which it has come by with magazines of its own, since it last looked which it needs no longer; as bits.
     used: Cell<u64>,
     /// How often it has come by since then.
@@ -58,11 +58,12 @@ pub(crate) struct ThreadCache {
     unworn: Unworn,
 }
 
-/// Times that a thread has to come by to get magazines of its own.
-const EARNED: u8 = 64;
+/// Times that a thread has to come by to get magazines of its own: what a thread that does little never does, and a busy one in
+/// some microseconds.
+const EARNED: u16 = 512;
 
 /// Times that it comes by with its own magazines until it looks which of them it needs no longer.
-const TERM: u16 = 256;
+const TERM: u16 = 8192;
 
 const _: () = assert!(SizeClass::COUNT <= u64::BITS as usize);
 
@@ -190,7 +191,10 @@ impl ThreadCache {
     pub(crate) fn earns(&self, class: SizeClass) -> bool {
         let heat = self.heat[class].get();
         if heat < EARNED {
-            self.heat[class].set(if heat + 1 < EARNED || self.has_room() { heat + 1 } else { 0 });
+            self.heat[class].set(heat + 1);
+            if heat + 1 == EARNED {
+                self.look_for_room();
+            }
             return false;
         }
         self.used.set(self.used.get() | 1 << class.number());
@@ -198,12 +202,14 @@ impl ThreadCache {
         self.state.get() != State::Gone
     }
 
-    /// Whether the thread may have more magazines.
+    /// Before the thread gets more magazines: it is time to look for those that it does not need, if it has enough.
     #[cold]
     #[inline(never)]
-    fn has_room(&self) -> bool {
+    fn look_for_room(&self) {
         let holster = self.holster();
-        SizeClass::all().map(|class| holster.capacity(class)).sum::<usize>() < WORN_BYTES
+        if SizeClass::all().map(|class| holster.capacity(class)).sum::<usize>() >= WORN_BYTES {
+            self.visits.set(TERM);
+        }
     }
 
     /// Gives those of its magazines up that it needs no longer, if it is time to look, and those that are too many: for a
