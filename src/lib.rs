@@ -39,6 +39,9 @@ mod heap;
 
 mod allocator;
 
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+mod reclaimer;
+
 #[cfg(all(test, loom))]
 #[path = "../loom-tests/support.rs"]
 mod loom_support;
@@ -47,5 +50,7 @@ mod loom_support;
 pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};
 pub use heap::Bandolier;
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+pub use reclaimer::{Reclaimer, Running};
 pub use size_class::SizeClass;
 pub use stats::{Bounds, ClassStats, Reclaimed, Stats};

@@ -6,6 +6,7 @@
 
 use crate::size_class::{PerClass, SizeClass};
 use crate::sync::{Atomic, Ordering, const_fn};
+use core::ops::AddAssign;
 use core::time::Duration;
 
 /// What a heap holds at a moment, in bytes unless a field says otherwise.
@@ -142,6 +143,17 @@ impl Reclaimed {
     #[must_use]
     pub const fn is_complete(self) -> bool {
         self.missed_threads == 0 && self.missed_cpus == 0
+    }
+}
+
+impl AddAssign for Reclaimed {
+    fn add_assign(&mut self, other: Self) {
+        self.released += other.released;
+        self.purged_units += other.purged_units;
+        self.purged_chunks += other.purged_chunks;
+        self.purged_records += other.purged_records;
+        self.missed_threads += other.missed_threads;
+        self.missed_cpus += other.missed_cpus;
     }
 }
 

@@ -81,10 +81,9 @@ fn moved_from_cpu_to_cpu() {
     let cpus: Vec<_> = {
         let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
         // SAFETY: a place for the set of the calling thread.
-        let set = unsafe {
-            libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr());
-            set.assume_init()
-        };
+        unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()) };
+        // SAFETY: all zeros is an empty set already.
+        let set = unsafe { set.assume_init() };
         // SAFETY: within the set.
         (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
     };
@@ -92,12 +91,12 @@ fn moved_from_cpu_to_cpu() {
     crowd(&heap, TURNS, |threads| {
         for &thread in threads {
             next.set(next.get() + 1);
-            let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
-            // SAFETY: a set, and one of its bits; the thread is there until the crowd is over.
-            unsafe {
-                libc::CPU_SET(cpus[next.get() * 7 / 3 % cpus.len()], &mut *set.as_mut_ptr());
-                libc::pthread_setaffinity_np(thread, size_of::<libc::cpu_set_t>(), set.as_ptr());
-            }
+            // SAFETY: all zeros is an empty set.
+            let mut set = unsafe { MaybeUninit::<libc::cpu_set_t>::zeroed().assume_init() };
+            // SAFETY: one of the bits of the set.
+            unsafe { libc::CPU_SET(cpus[next.get() * 7 / 3 % cpus.len()], &mut set) };
+            // SAFETY: a set of that size; the thread is there until the crowd is over.
+            unsafe { libc::pthread_setaffinity_np(thread, size_of::<libc::cpu_set_t>(), &raw const set) };
         }
         thread::yield_now();
     });

@@ -4,12 +4,13 @@
 
 mod common;
 
-use bandolier::{Backend, Bandolier, Bounds, Os, Reclaimed};
+use bandolier::{Backend, Bandolier, Bounds, Os, Reclaimed, Reclaimer};
 use common::{Account, Block, Dice, Metered, child, isolated, layout, role, scaled};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Instant;
 
 const MIB: usize = 1 << 20;
 
@@ -312,4 +313,65 @@ fn a_thousand_sleepers_are_drained() {
         },
         |_, _| (),
     );
+}
+
+// ---- the driver -----------------------------------------------------------------------------------------------------
+
+/// Waits until it is so, for very much longer than it should take.
+fn until(what: &str, so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// With a driver, a burst goes back though nobody calls anything, also what lies in the magazines of threads that sleep.
+#[test]
+fn a_burst_goes_back_by_a_driver() {
+    isolated("a_burst_goes_back_by_a_driver", || {
+        static HEAP: Bandolier<Os> = Bandolier::with_backend(Os).per_thread();
+        let before = resident();
+        let running = Reclaimer::new(&HEAP).interval(Duration::from_millis(20)).spawn().unwrap();
+        let (freed, over) = (Barrier::new(5), Barrier::new(5));
+        thread::scope(|scope| {
+            for seed in 0..4 {
+                let (freed, over) = (&freed, &over);
+                scope.spawn(move || {
+                    busy(&HEAP, seed, 10_000);
+                    freed.wait();
+                    over.wait();
+                });
+            }
+            freed.wait();
+            let most: usize = HEAP.stats().classes.iter().map(|class| class.bytes).sum();
+            until("the magazines of threads that sleep", || HEAP.stats().cached <= 4 * most);
+            until("the memory", || resident() < before + 6 * MIB);
+            over.wait();
+        });
+        assert!(running.stop().total() > 8 * MIB);
+    });
+}
+
+/// A driver ends when it is told to, and when it is dropped; there may be several.
+#[test]
+fn a_driver_ends() {
+    static HEAP: Bandolier<Os> = Bandolier::with_backend(Os);
+    let names = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name =
+            |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
+        tasks.filter_map(name).filter(|name| name.trim() == "bandolier").count()
+    };
+    isolated("a_driver_ends", || {
+        assert_eq!(names(), 0);
+        let reclaimer = Reclaimer::new(&HEAP).interval(Duration::from_secs(3600));
+        let (first, second) = (reclaimer.spawn().unwrap(), reclaimer.spawn().unwrap());
+        until("two threads", || names() == 2);
+        busy(&HEAP, 1, 1000);
+        assert_eq!(first.stop().total(), 0, "one step only begins to look");
+        drop(second);
+        until("no thread", || names() == 0);
+        assert_eq!(reclaimer.pause(Reclaimed::default()), Duration::from_secs(3600));
+    });
 }

@@ -288,11 +288,10 @@ pub(crate) mod restart {
             return true;
         }
         let mut name = core::mem::MaybeUninit::<libc::utsname>::zeroed();
-        // SAFETY: a place for the names; all zeros are names of no length already.
-        let names = unsafe {
-            libc::uname(name.as_mut_ptr());
-            name.assume_init()
-        };
+        // SAFETY: a place for the names.
+        unsafe { libc::uname(name.as_mut_ptr()) };
+        // SAFETY: all zeros are names of no length already.
+        let names = unsafe { name.assume_init() };
         let mut numbers = names.release.split(|&byte| !(byte as u8).is_ascii_digit()).map(|digits| {
             digits
                 .iter()

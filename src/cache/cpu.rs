@@ -171,9 +171,10 @@ mod sequences {
 
         /// The CPU that the thread runs on, or ran on just now; `None` while the kernel does not know of the record.
         pub(crate) fn cpu(self) -> Option<usize> {
-            // SAFETY: the record lies in the thread's own storage; the kernel writes it while the thread does not run, hence
-            // volatile.
-            usize::try_from(unsafe { (&raw const (*self.0.as_ptr()).cpu_id).read_volatile() }).ok()
+            // SAFETY: the record lies in the thread's own storage.
+            let number = unsafe { &raw const (*self.0.as_ptr()).cpu_id };
+            // SAFETY: as above. Volatile, since the kernel writes it while the thread does not run.
+            usize::try_from(unsafe { number.read_volatile() }).ok()
         }
 
         /// Takes a round out of the magazine at `place` of this CPU; null when it has none, or the CPU has no places.

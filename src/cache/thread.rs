@@ -148,11 +148,8 @@ impl ThreadCache {
         supply: Supply<'_, B>,
         register: impl FnOnce() -> bool,
     ) -> Option<Turn<'_>> {
-        if !self.works_for(arsenal)
-            && !(self.state.get() == State::New && self.start(arsenal, holsters, supply, register))
-        {
-            return None;
-        }
+        let begins = || self.state.get() == State::New && self.start(arsenal, holsters, supply, register);
+        (self.works_for(arsenal) || begins()).then_some(())?;
         self.turn(arsenal)
     }
 

@@ -48,7 +48,7 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     ("L7", &["reclaim"]),
-    ("L8", &["heap", "allocator"]),
+    ("L8", &["heap", "allocator", "reclaimer"]),
     ("L9", &["lib"]),
 ];
 
@@ -72,11 +72,12 @@ const SYNC: &[&str] = &["src/sync.rs"];
 const OS: &[&str] = &["src/backend/os.rs"];
 const THREAD: &[&str] = &["src/cache/thread.rs"];
 const CPU: &[&str] = &["src/cache/cpu.rs"];
-const WITH_STD: &[&str] = &["src/backend/os.rs", "src/cache/thread.rs", "src/breach.rs", "src/lib.rs"];
+const WITH_STD: &[&str] =
+    &["src/backend/os.rs", "src/cache/thread.rs", "src/breach.rs", "src/lib.rs", "src/reclaimer.rs", "src/limits.rs"];
 
 const DOORS: &[Door] = &[
     Door { what: "core::sync", to: To::Path(&["core", "sync"]), files: SYNC },
-    Door { what: "std::sync", to: To::Path(&["std", "sync"]), files: SYNC },
+    Door { what: "std::sync", to: To::Path(&["std", "sync"]), files: &["src/sync.rs", "src/reclaimer.rs"] },
     Door { what: "sync::atomic", to: To::Pair("sync", "atomic"), files: SYNC },
     Door { what: "the crate atomic", to: To::Path(&["atomic"]), files: SYNC },
     Door { what: "loom", to: To::Path(&["loom"]), files: SYNC },
