@@ -401,7 +401,7 @@ impl<B: Backend> Bandolier<B> {
         unsafe { Heap::write_new::<B>(made) };
         // SAFETY: made just now, and it lives as long as this value, unless another thread's is taken instead.
         let heap = unsafe { made.as_ref() };
-        heap.arsenal.drawn.metadata.add(size_of::<Heap>());
+        heap.arsenal.drawn.adopt(METADATA, size_of::<Heap>());
         heap.witness.touch();
         // Release: the heap. Acquire on failure: the other thread's heap.
         match self.place().compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
@@ -517,6 +517,7 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
         self.rescue(heap);
+        heap.arsenal.drawn.exceed(B::SEGMENT);
         self.take(heap, class).or_else(|| {
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
             self.take(heap, class)
@@ -594,8 +595,10 @@ impl<B: Backend> Bandolier<B> {
         let Some(heap) = self.heap() else { return ptr::null_mut() };
         let mut block = self.take_block(heap, layout, purpose);
         // More than the heap has could not be freed up here.
-        if block.is_none() && layout.size() <= heap.arsenal.drawn.total() {
+        let drawn = &heap.arsenal.drawn;
+        if block.is_none() && (layout.size() <= drawn.total() || drawn.is_soft(layout.size())) {
             self.rescue(heap);
+            drawn.exceed(layout.size().max(B::SEGMENT));
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
             block = self.take_block(heap, layout, purpose);
         }
@@ -699,6 +702,16 @@ impl<B: Backend> Bandolier<B> {
             unsafe { self.dealloc(block, old) };
         }
         moved
+    }
+
+    /// All that the heap shares, if it is there already.
+    pub(crate) fn arsenal(&self) -> Option<&Arsenal> {
+        self.made().map(|heap| &heap.arsenal)
+    }
+
+    /// The same, made at the first call; `None` when the back-end has no memory for it.
+    pub(crate) fn arsenal_to_be(&self) -> Option<&Arsenal> {
+        self.heap().map(|heap| &heap.arsenal)
     }
 
     // ---- verbs -------------------------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ mod heap;
 
 mod allocator;
 
+mod limits;
+
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 mod reclaimer;
 
@@ -50,6 +52,7 @@ mod loom_support;
 pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};
 pub use heap::Bandolier;
+pub use limits::Limits;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub use reclaimer::{Reclaimer, Running};
 pub use size_class::SizeClass;

@@ -3,26 +3,113 @@
 use crate::backend::Backend;
 use crate::breach::Breach;
 use crate::stats::Counter;
-use crate::sync::const_fn;
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn};
 use core::alloc::Layout;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
-/// Bytes drawn from a back-end and not yet returned.
+/// Bytes drawn from a back-end and not yet returned, and how many there may be.
 pub(crate) struct Drawn {
     pub(crate) segments: Counter,
     pub(crate) large: Counter,
     pub(crate) metadata: Counter,
+    /// All of them together, exactly: counted before a block is asked for, and until it is given back.
+    held: Atomic<usize>,
+    hard: Atomic<usize>,
+    soft: Atomic<usize>,
+    /// Where the soft limit applies next: there, or above, once that was exceeded though all was done to avoid it.
+    step: Atomic<usize>,
+    /// Told when the soft limit is exceeded.
+    notify: AtomicPtr<()>,
 }
+
+/// Models are of protocols, and there is none in these figures: each is decided by one exchange.
+const UNLIMITED: bool = cfg!(all(test, loom));
 
 impl Drawn {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { segments: Counter::new(), large: Counter::new(), metadata: Counter::new() }
+            Self {
+                segments: Counter::new(),
+                large: Counter::new(),
+                metadata: Counter::new(),
+                held: Atomic::new(0),
+                hard: Atomic::new(usize::MAX),
+                soft: Atomic::new(usize::MAX),
+                step: Atomic::new(usize::MAX),
+                notify: AtomicPtr::new(ptr::null_mut()),
+            }
         }
     }
 
+    // Relaxed, all of them: numbers that decide what is allowed; no other memory hangs on them.
+
     pub(crate) fn total(&self) -> usize {
-        self.segments.get() + self.large.get() + self.metadata.get()
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Books a block that was acquired before there were books.
+    pub(crate) fn adopt(&self, account: Account, bytes: usize) {
+        account(self).add(bytes);
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` more, if they are allowed; the soft limit is no matter of the records by which memory comes back.
+    fn admit(&self, bytes: usize, record: bool) -> bool {
+        if UNLIMITED {
+            return true;
+        }
+        let limit = self.hard.load(Ordering::Relaxed);
+        let limit = if record { limit } else { limit.min(self.step.load(Ordering::Relaxed)) };
+        let mut held = self.held.load(Ordering::Relaxed);
+        loop {
+            let Some(new) = held.checked_add(bytes).filter(|&new| new <= limit) else { return false };
+            match self.held.compare_exchange_weak(held, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => held = now,
+            }
+        }
+    }
+
+    /// Counts `bytes` less.
+    fn dismiss(&self, bytes: usize) {
+        if UNLIMITED {
+            return;
+        }
+        let held = self.held.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        let soft = self.soft.load(Ordering::Relaxed);
+        if held <= soft && self.step.load(Ordering::Relaxed) != soft {
+            self.step.store(soft, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn set_limits(&self, soft: usize, hard: usize, notify: Option<fn(usize)>) {
+        self.notify.store(notify.map_or(ptr::null_mut(), |notify| notify as *mut ()), Ordering::Relaxed);
+        self.hard.store(hard, Ordering::Relaxed);
+        self.soft.store(soft, Ordering::Relaxed);
+        self.step.store(soft, Ordering::Relaxed);
+    }
+
+    /// Whether `bytes` more were too many for the soft limit, and not for the hard one.
+    pub(crate) fn is_soft(&self, bytes: usize) -> bool {
+        let new = self.total().saturating_add(bytes);
+        new > self.step.load(Ordering::Relaxed) && new <= self.hard.load(Ordering::Relaxed)
+    }
+
+    /// After all has been given back that could be, lets the soft limit be exceeded by `bytes` and an eighth, and tells whoever
+    /// wants to know, if it comes to that.
+    pub(crate) fn exceed(&self, bytes: usize) {
+        let (held, soft) = (self.total(), self.soft.load(Ordering::Relaxed));
+        let needed = held.saturating_add(bytes);
+        if needed <= soft {
+            return;
+        }
+        self.step.store(needed.saturating_add(held / 8), Ordering::Relaxed);
+        let notify = self.notify.load(Ordering::Relaxed);
+        if !notify.is_null() {
+            // SAFETY: not null, so stored by `set_limits`, from a function of this type.
+            let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
+            notify(held);
+        }
     }
 }
 
@@ -48,22 +135,37 @@ pub(crate) const LARGE: Account = |drawn| &drawn.large;
 pub(crate) const METADATA: Account = |drawn| &drawn.metadata;
 
 impl<B: Backend> Supply<'_, B> {
-    fn booked(&self, account: Account, block: Option<NonNull<u8>>, layout: Layout) -> Option<NonNull<u8>> {
-        let block = block?;
-        if block.addr().get() & (layout.align() - 1) != 0 {
-            let what = "the back-end gave a misaligned block";
-            Breach { what, chunk: block.addr().get(), size: layout.size(), align: layout.align(), class: 0 }.abort();
-        }
+    /// A block for `layout` that `acquire` gets, if so much is allowed.
+    fn booked(
+        &self,
+        account: Account,
+        layout: Layout,
+        acquire: impl FnOnce() -> Option<NonNull<u8>>,
+    ) -> Option<NonNull<u8>> {
+        let record = ptr::fn_addr_eq(account, METADATA);
+        self.drawn.admit(layout.size(), record).then_some(())?;
+        let Some(block) = acquire() else {
+            self.drawn.dismiss(layout.size());
+            return None;
+        };
+        self.check(block, layout);
         account(self.drawn).add(layout.size());
         Some(block)
     }
 
+    fn check(&self, block: NonNull<u8>, layout: Layout) {
+        if block.addr().get() & (layout.align() - 1) != 0 {
+            let what = "the back-end gave a misaligned block";
+            Breach { what, chunk: block.addr().get(), size: layout.size(), align: layout.align(), class: 0 }.abort();
+        }
+    }
+
     pub(crate) fn acquire(&self, account: Account, layout: Layout) -> Option<NonNull<u8>> {
-        self.booked(account, self.backend.acquire(layout), layout)
+        self.booked(account, layout, || self.backend.acquire(layout))
     }
 
     pub(crate) fn acquire_zeroed(&self, account: Account, layout: Layout) -> Option<NonNull<u8>> {
-        self.booked(account, self.backend.acquire_zeroed(layout), layout)
+        self.booked(account, layout, || self.backend.acquire_zeroed(layout))
     }
 
     /// A block for `layout` that takes over from a smaller one: it will be filled from its start on.
@@ -77,9 +179,10 @@ impl<B: Backend> Supply<'_, B> {
     /// # Safety
     /// As [`Backend::release`], with the account that the block was booked on.
     pub(crate) unsafe fn release(&self, account: Account, block: NonNull<u8>, layout: Layout) {
-        account(self.drawn).sub(layout.size());
         // SAFETY: the caller's promise.
         unsafe { self.backend.release(block, layout) }
+        account(self.drawn).sub(layout.size());
+        self.drawn.dismiss(layout.size());
     }
 
     /// # Safety
@@ -91,10 +194,17 @@ impl<B: Backend> Supply<'_, B> {
         layout: Layout,
         new: Layout,
     ) -> Option<NonNull<u8>> {
+        let (more, less) = (new.size().saturating_sub(layout.size()), layout.size().saturating_sub(new.size()));
+        self.drawn.admit(more, false).then_some(())?;
         // SAFETY: the caller's promise.
-        let moved = unsafe { self.backend.remap(block, layout, new.size()) };
-        let moved = self.booked(account, moved, new)?;
-        account(self.drawn).sub(layout.size());
+        let Some(moved) = (unsafe { self.backend.remap(block, layout, new.size()) }) else {
+            self.drawn.dismiss(more);
+            return None;
+        };
+        self.check(moved, new);
+        account(self.drawn).add(more);
+        account(self.drawn).sub(less);
+        self.drawn.dismiss(less);
         if new.size() > layout.size() {
             // SAFETY: the block has this layout now.
             unsafe { self.backend.expect_dense(moved, new) };

@@ -48,7 +48,7 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     ("L7", &["reclaim"]),
-    ("L8", &["heap", "allocator", "reclaimer"]),
+    ("L8", &["heap", "allocator", "limits", "reclaimer"]),
     ("L9", &["lib"]),
 ];
 

@@ -1,0 +1,97 @@
+//! Limits: the hard one is never exceeded and nothing is lost there, before the soft one memory is given back first.
+
+#![cfg(all(feature = "std", not(miri)))]
+
+mod common;
+
+use bandolier::{Bandolier, Limits, Os};
+use common::{Block, Metered, layout, scaled};
+use core::alloc::GlobalAlloc;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+const MIB: usize = 1 << 20;
+
+/// Blocks of `size` until there is no memory.
+fn fill(heap: &Bandolier<Metered<Os>>, size: usize, stamp: u64) -> Vec<Block> {
+    (0..).map_while(|n| Block::new(heap, layout(size, 8), stamp << 32 | n)).collect()
+}
+
+#[test]
+fn the_hard_limit_is_never_exceeded() {
+    const HARD: usize = 24 * MIB;
+    let (backend, account) = Metered::new(Os);
+    let heap = Bandolier::with_backend(backend);
+    assert_eq!(heap.committed(), 0);
+    assert!(heap.set_limits(Limits::NONE.hard(HARD)));
+    for size in [100, 3000, 50_000, 700_000, 6 * MIB, 24] {
+        let counts: Vec<_> = thread::scope(|scope| {
+            let heap = &heap;
+            let fill = |stamp| move || fill(heap, size, stamp);
+            let threads: Vec<_> = (0..3).map(|stamp| scope.spawn(fill(stamp))).collect();
+            let held: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+            // SAFETY: the size is not zero.
+            assert!(unsafe { heap.alloc(layout(32 * MIB, 8)) }.is_null());
+            let bytes: usize = held.iter().map(|block| block.layout().size()).sum();
+            assert!(bytes >= HARD / 2, "{bytes} bytes in blocks of {size}");
+            held.into_iter().map(|block| block.free(heap)).collect()
+        });
+        assert!(!counts.is_empty());
+        assert!(account.peak() <= HARD, "{}", account.peak());
+        assert_eq!(heap.committed(), account.outstanding());
+    }
+    // Without it, more is to be had.
+    assert!(heap.set_limits(Limits::NONE));
+    let more: Vec<_> = (0..16).map(|n| Block::new(&heap, layout(4 * MIB, 8), n).unwrap()).collect();
+    more.into_iter().for_each(|block| block.free(&heap));
+}
+
+/// A block that cannot grow stays as it is.
+#[test]
+fn a_block_at_the_limit_stays_as_it_is() {
+    let (backend, account) = Metered::new(Os);
+    let heap = Bandolier::with_backend(backend);
+    assert!(heap.set_limits(Limits::NONE.hard(20 * MIB)));
+    let block = Block::new(&heap, layout(9 * MIB, 8), 1).unwrap();
+    let block = block.resize(&heap, 12 * MIB).unwrap_or_else(|_| panic!("there is room"));
+    let block = block.resize(&heap, 21 * MIB).expect_err("there is no room");
+    block.check();
+    let block = block.resize(&heap, 5 * MIB).unwrap_or_else(|_| panic!("it is smaller"));
+    assert_eq!(heap.committed(), account.outstanding());
+    block.free(&heap);
+    assert_eq!(heap.committed(), account.outstanding());
+}
+
+/// What threads that sleep and the depot hold is given back before the soft limit is exceeded.
+#[test]
+fn the_soft_limit_reclaims_first() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    fn told(held: usize) {
+        TOLD.store(held, Relaxed);
+    }
+    let (backend, account) = Metered::timeless(Os);
+    let heap = Bandolier::with_backend(backend);
+    assert!(heap.set_limits(Limits::NONE.soft(32 * MIB).notify(told)));
+    let count = 20 * MIB / 1000;
+    // Twenty of them twice: the second time in other classes, so that nothing serves again unless it went back.
+    for size in [1000, 500, 2000, 60_000, 250] {
+        let blocks: Vec<_> =
+            (0..count * 1000 / size).map(|n| Block::new(&heap, layout(size, 8), n as u64).unwrap()).collect();
+        blocks.into_iter().for_each(|block| block.free(&heap));
+    }
+    assert_eq!(TOLD.load(Relaxed), 0, "it was not necessary");
+    assert!(account.peak() <= 33 * MIB, "{}", account.peak());
+    // What is needed is to be had all the same, and whoever wants to know is told.
+    let blocks: Vec<_> = (0..scaled(60, 50, 0) as u64).map(|n| Block::new(&heap, layout(MIB, 8), n).unwrap()).collect();
+    assert!(TOLD.load(Relaxed) > 24 * MIB, "{}", TOLD.load(Relaxed));
+    blocks.into_iter().for_each(|block| block.free(&heap));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_control_groups_limits_can_be_adopted() {
+    let heap = Bandolier::with_backend(Os);
+    let limits = heap.adopt_cgroup_limits();
+    assert!(limits.soft_bytes().is_none_or(|bytes| bytes > MIB) && limits.hard_bytes().is_none_or(|bytes| bytes > MIB));
+    Block::new(&heap, layout(100, 8), 1).unwrap().free(&heap);
+}
