@@ -14,6 +14,10 @@ pub(crate) fn may_fence() -> bool {
     true
 }
 
+pub(crate) fn why_not() -> &'static str {
+    "the calling thread has no seat"
+}
+
 pub(crate) fn fence(cpu: usize) -> bool {
     let Some((machine, _)) = Machine::seated() else { return false };
     *machine.hold(cpu) += 1;

@@ -222,6 +222,7 @@ impl Depot {
     ///
     /// # Safety
     /// The caller owns the magazine, and goes on with the `Top` returned.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) unsafe fn restack(&self, class: SizeClass, top: Top) -> Top {
         if top == Top::NONE || top.capacity() >= self.capacity(class) {
             return top;

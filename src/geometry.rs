@@ -52,6 +52,8 @@ sized! {
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     SPARES: usize = 8, tiny 1;
     /// Bytes of chunks that the magazines hold at most which a thread has earned.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
+    #[cfg_attr(all(test, loom), allow(dead_code, reason = "models use what is a protocol of it"))]
     WORN_BYTES: usize = 1 << 20, tiny 1 << 20;
     /// Slots that threads without a cache of their own share.
     SHARDS: usize = 8, tiny 2;

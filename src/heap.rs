@@ -23,7 +23,7 @@ use crate::reclaim;
 use crate::segment::Contents;
 use crate::size_class::{PerClass, SizeClass};
 use crate::slab::CHECKED;
-use crate::stats::{Bounds, ClassStats, Reclaimed, Stats};
+use crate::stats::{Bounds, ClassStats, Locator, Reclaimed, Stats};
 use crate::supply::{Drawn, LARGE, METADATA, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
@@ -823,7 +823,22 @@ impl<B: Backend> Bandolier<B> {
             stats.metadata_in_use += heap.holsters.bytes_in_use();
         }
         stats.threads = arsenal.threads();
+        (stats.locator, stats.why) = self.locator();
         stats
+    }
+
+    /// Where threads find their magazines, and why it is not where they were told to.
+    fn locator(&self) -> (Locator, Option<&'static str>) {
+        let own = if cfg!(feature = "std") { Locator::PerThread } else { Locator::Shared };
+        let why = Cpus::why_not();
+        match self.caches {
+            Caches::Hybrid if why.is_none() => (Locator::Hybrid, None),
+            Caches::Cpu if why.is_none() => (Locator::PerCpu, None),
+            Caches::Hybrid | Caches::Cpu => (own, why),
+            Caches::Thread if own == Locator::Shared => (own, Some("without `std` threads have no caches")),
+            Caches::Thread => (own, None),
+            Caches::Shared => (Locator::Shared, None),
+        }
     }
 }
 

@@ -56,4 +56,4 @@ pub use limits::Limits;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub use reclaimer::{Reclaimer, Running};
 pub use size_class::SizeClass;
-pub use stats::{Bounds, ClassStats, Reclaimed, Stats};
+pub use stats::{Bounds, ClassStats, Locator, Reclaimed, Stats};

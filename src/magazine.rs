@@ -276,6 +276,7 @@ impl Top {
     ///
     /// # Safety
     /// The owner does nothing more than that, and comes back only after the caller is done. The caller takes over the chunks.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there are no thread caches"))]
     pub(crate) unsafe fn strip(self, take: impl FnOnce(&mut [Round])) {
         let rounds = usize::from(self.rounds().0);
         let (Some(header), true) = (self.header(), rounds > 1) else { return };

@@ -184,6 +184,7 @@ impl<T: Record> Pool<T> {
     }
 
     /// Lends the pool its first block, before it is used: memory that lives as long as the pool.
+    #[cfg_attr(any(not(feature = "std"), all(test, loom)), allow(dead_code, reason = "there are no thread caches"))]
     pub(crate) fn lend(&self, block: NonNull<T>) {
         // Relaxed: nobody else has the pool yet.
         self.blocks[0].memory.store(block.as_ptr(), Ordering::Relaxed);

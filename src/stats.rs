@@ -1,7 +1,7 @@
 //! What a heap holds, counted on slow paths only.
 //!
 //! The fast paths count nothing: what a thread does with its magazines shows when it trades them. So the figures are
-//! exact when no thread holds rounds, and between trades a chunk freed into another thread's magazine counts as in use.
+//! exact while no thread works.
 //! A feature that switches the counting off would save nothing that could be measured.
 
 use crate::size_class::{PerClass, SizeClass};
@@ -17,7 +17,7 @@ use core::time::Duration;
 pub struct Stats {
     /// Taken from the back-end and not given back: segments, large blocks and metadata.
     pub from_backend: usize,
-    /// In blocks that the program holds, with the chunks in the magazines of other threads.
+    /// In blocks that the program holds.
     pub in_use: usize,
     /// Of `in_use`: blocks too large for a segment, which are the back-end's own.
     pub large: usize,
@@ -25,12 +25,31 @@ pub struct Stats {
     pub metadata: usize,
     /// Of `metadata`: in records that are in use.
     pub metadata_in_use: usize,
-    /// In chunks that wait in the depot, in shared slots and in the calling thread's magazines.
+    /// In chunks that wait in the depot and in all magazines that threads, CPUs and shared slots have.
     pub cached: usize,
     /// Threads that have a cache of their own in this heap.
     pub threads: usize,
+    /// Where threads find the magazines that they work from.
+    pub locator: Locator,
+    /// Why that is another than was asked for; `None` when it is not.
+    pub why: Option<&'static str>,
     /// Each size class by itself, smallest chunks first.
     pub classes: [ClassStats; SizeClass::COUNT],
+}
+
+/// Where the threads that use a heap find the magazines that they work from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Locator {
+    /// With the CPU that they run on, and for classes in which they are busy, with themselves.
+    Hybrid,
+    /// With themselves.
+    PerThread,
+    /// With the CPU that they run on.
+    PerCpu,
+    /// In slots that all of them share.
+    #[default]
+    Shared,
 }
 
 /// What a heap holds of one size class. Rounds are chunks in magazines.
@@ -45,7 +64,7 @@ pub struct ClassStats {
     pub taken: usize,
     /// Magazines in the depot.
     pub magazines: usize,
-    /// Rounds in the depot, in shared slots and in the calling thread's magazines.
+    /// Rounds in the depot and in all magazines that threads, CPUs and shared slots have.
     pub cached: usize,
 }
 
@@ -60,6 +79,8 @@ impl Default for Stats {
             metadata_in_use: 0,
             cached: 0,
             threads: 0,
+            locator: Locator::default(),
+            why: None,
             classes: [ClassStats::default(); SizeClass::COUNT],
         }
     }

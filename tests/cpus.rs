@@ -4,7 +4,7 @@
 
 mod common;
 
-use bandolier::{Bandolier, Os};
+use bandolier::{Bandolier, Locator, Os};
 use common::{Block, Dice, Metered, child_with, layout, role, scaled};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -63,6 +63,7 @@ fn crowd(heap: &Heap, turns: usize, beside: impl Fn(&[libc::pthread_t])) {
 
 fn nothing_lost(heap: &Heap) {
     assert_eq!((heap.stats().in_use, heap.stats().threads), (0, 0));
+    assert_eq!((heap.stats().locator, heap.stats().why), (Locator::PerCpu, None));
     let _ = heap.reclaim();
     let stats = heap.stats();
     assert_eq!((stats.in_use, stats.cached), (0, 0));
@@ -224,6 +225,7 @@ fn sleeping_threads_hold_nothing() {
         .collect();
     used.wait();
     assert_eq!((heap.stats().in_use, heap.stats().threads), (0, 0));
+    assert_eq!((heap.stats().locator, heap.stats().why), (Locator::PerCpu, None));
     let _ = heap.reclaim();
     assert_eq!(heap.stats().cached, 0);
     assert_eq!(account.outstanding(), heap.stats().metadata);
@@ -239,6 +241,8 @@ fn without_restartable_sequences() {
         let of = layout(64, 8);
         Block::new(&heap, of, 1).unwrap().free(&heap);
         assert_eq!(heap.stats().threads, 1, "the thread has its own magazines");
+        assert_eq!(heap.stats().locator, Locator::PerThread);
+        assert!(heap.stats().why.is_some_and(|why| why.contains("tunable")), "{:?}", heap.stats().why);
         heap.flush_thread();
         thread::scope(|scope| {
             (0..4).for_each(|seed| {
@@ -278,9 +282,10 @@ fn hybrids_earn_and_cool() {
         let _ = heap.drain();
         heap.stats().cached
     };
-    let blocks: Vec<_> = (0..200).map(|n| Block::new(&heap, layout(64, 8), n).unwrap()).collect();
+    let mut dice = Dice::new(1);
+    let blocks: Vec<_> = (0..200).map(|n| Block::new(&heap, layout(dice.size(8192), 8), n).unwrap()).collect();
     blocks.into_iter().for_each(|block| block.free(&heap));
-    assert_eq!(heap.stats().threads, 0, "nothing is earned by 200 blocks");
+    assert_eq!(heap.stats().threads, 0, "nothing is earned by 200 blocks of many sizes");
     trade(64, 40);
     assert_eq!(heap.stats().threads, 1);
     every_class();

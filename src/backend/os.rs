@@ -302,6 +302,16 @@ pub(crate) mod restart {
         !((6, 19, 0)..(7, 0, 14)).contains(&release)
     }
 
+    /// Why there is no offset.
+    pub(crate) fn why_not() -> &'static str {
+        // SAFETY: as in `look`.
+        match unsafe { value::<u32>(c"__rseq_size") } {
+            None => "the libc knows no restartable sequences: glibc does since 2.35",
+            Some(0) => "the libc has registered no restartable sequences: the kernel or a tunable forbids it",
+            Some(_) => "this kernel does not restart sequences reliably",
+        }
+    }
+
     const FENCE: libc::c_int = 1 << 7;
     const REGISTER: libc::c_int = 1 << 8;
     const ON_CPU: libc::c_uint = 1;

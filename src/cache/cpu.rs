@@ -55,7 +55,7 @@ pub(crate) type Table = *const AtomicPtr<Places>;
 mod sequences {
     use super::{Table, Word};
     use crate::backend::os::restart;
-    pub(crate) use crate::backend::os::restart::{fence, may_fence};
+    pub(crate) use crate::backend::os::restart::{fence, may_fence, why_not};
     use crate::geometry::BLOCK;
     use core::arch::asm;
     use core::ptr::NonNull;
@@ -313,6 +313,10 @@ mod sequences {
         false
     }
 
+    pub(crate) fn why_not() -> &'static str {
+        "there are no restartable sequences on this target, or none in this build"
+    }
+
     pub(crate) fn fence(_: usize) -> bool {
         false
     }
@@ -348,4 +352,4 @@ mod sequences {
     }
 }
 
-pub(crate) use sequences::{Seat, fence, may_fence};
+pub(crate) use sequences::{Seat, fence, may_fence, why_not};

@@ -121,6 +121,11 @@ impl Cpus {
         Some(Post { seat, table: Self::first(table) })
     }
 
+    /// Why a thread has no post; `None` if it has one.
+    pub(crate) fn why_not() -> Option<&'static str> {
+        if Seat::here().is_some() { None } else { Some(cpu::why_not()) }
+    }
+
     #[cold]
     #[inline(never)]
     fn make_table<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Option<NonNull<Table>> {

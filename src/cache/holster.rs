@@ -506,7 +506,6 @@ impl Holsters {
     }
 
     /// Makes the first holster ready, once the holsters are at the place where they stay.
-    #[cfg_attr(all(test, loom), expect(dead_code, reason = "models put them anywhere"))]
     pub(crate) fn settle(&self) {
         self.pool.lend(NonNull::from(&self.first).cast());
     }

@@ -17,8 +17,10 @@ pub(crate) mod cpus;
 #[cfg(feature = "std")]
 mod fence;
 #[cfg(feature = "std")]
+#[cfg_attr(all(test, loom), allow(dead_code, reason = "models use what is a protocol of it"))]
 pub(crate) mod holster;
 #[cfg(feature = "std")]
+#[cfg_attr(all(test, loom), allow(dead_code, reason = "models use what is a protocol of it"))]
 pub(crate) mod thread;
 
 pub(crate) mod pouch;

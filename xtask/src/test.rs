@@ -141,7 +141,8 @@ fn clippy(run: &Run<'_>) -> Result<(), String> {
 }
 
 fn test(run: &Run<'_>) -> Result<(), String> {
-    run.cargo(&[&["test"], LIBRARY, ALL_APIS].concat())
+    run.cargo(&[&["test"], LIBRARY, ALL_APIS].concat())?;
+    run.cargo(&["test", "-p", "bandolier-tokio"])
 }
 
 fn release(run: &Run<'_>) -> Result<(), String> {
