@@ -474,6 +474,13 @@ impl<B: Backend> Bandolier<B> {
         if let Some(chunk) = self.own(heap, |turn| turn.alloc(&heap.arsenal, &*self.backend, class)) {
             return chunk;
         }
+        if self.caches == Caches::Hybrid {
+            // No turn: the thread is being searched, or its cache is gone.
+            let post = heap.cpus.post_at_once();
+            if let Some(chunk) = post.and_then(|post| heap.cpus.alloc(post, &heap.arsenal, &*self.backend, class)) {
+                return Some(chunk);
+            }
+        }
         heap.slots.alloc(&heap.arsenal, &*self.backend, class)
     }
 
@@ -489,6 +496,13 @@ impl<B: Backend> Bandolier<B> {
         #[cfg(all(feature = "std", not(all(test, loom))))]
         if let Some(home) = self.own(heap, |turn| turn.dealloc(&heap.arsenal, &*self.backend, class, chunk)) {
             return home;
+        }
+        if self.caches == Caches::Hybrid {
+            if let Some(post) = heap.cpus.post_at_once() {
+                if heap.cpus.dealloc(post, &heap.arsenal, &*self.backend, class, chunk) {
+                    return post.home();
+                }
+            }
         }
         heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk)
     }
@@ -517,9 +531,12 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
         self.rescue(heap);
-        heap.arsenal.drawn.exceed(B::SEGMENT);
-        self.take(heap, class).or_else(|| {
+        let rescued = self.take(heap, class).or_else(|| {
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
+            self.take(heap, class)
+        });
+        rescued.or_else(|| {
+            let _grant = heap.arsenal.drawn.exceed(B::SEGMENT)?;
             self.take(heap, class)
         })
     }
@@ -594,13 +611,15 @@ impl<B: Backend> Bandolier<B> {
     fn alloc_block(&self, layout: Layout, purpose: Use) -> *mut u8 {
         let Some(heap) = self.heap() else { return ptr::null_mut() };
         let mut block = self.take_block(heap, layout, purpose);
-        // More than the heap has could not be freed up here.
+        // More than the heap has could not be freed up here, unless it is a limit that refuses it.
         let drawn = &heap.arsenal.drawn;
-        if block.is_none() && (layout.size() <= drawn.total() || drawn.is_soft(layout.size())) {
+        if block.is_none() && drawn.may_have(layout.size()) {
             self.rescue(heap);
-            drawn.exceed(layout.size().max(B::SEGMENT));
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-            block = self.take_block(heap, layout, purpose);
+            block = self.take_block(heap, layout, purpose).or_else(|| {
+                let _grant = drawn.exceed(layout.size())?;
+                self.take_block(heap, layout, purpose)
+            });
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
@@ -677,7 +696,16 @@ impl<B: Backend> Bandolier<B> {
             (Kind::Large, Kind::Large) => {
                 let (old, new) = (Self::large(old)?, Self::large(new)?);
                 // SAFETY: acquired with this layout; the caller goes on with the answer only.
-                unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) }
+                let remap = || unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) };
+                remap().or_else(|| {
+                    let (drawn, more) = (&heap.arsenal.drawn, new.size().checked_sub(old.size())?);
+                    drawn.is_soft(more).then(|| self.rescue(heap))?;
+                    heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
+                    remap().or_else(|| {
+                        let _grant = drawn.exceed(more)?;
+                        remap()
+                    })
+                })
             }
             _ => None,
         }

@@ -11,7 +11,7 @@
 //!
 //! Every step is a protocol of the layer it works on, so a pass may run beside allocation, beside frees and beside itself.
 //! It takes nothing from anybody that is in use, and hides one magazine, one slab or one run at a time from those who look for
-//! one meanwhile: a thread that finds none left draws anew from the back-end. (Where the back-end has not even that, the
+//! one meanwhile (and of a few threads that it searches, what they have): a thread that finds none left draws anew from the back-end. (Where the back-end has not even that, the
 //! allocation may fail that would have had the one.)
 
 use crate::arsenal::Arsenal;

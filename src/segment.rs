@@ -259,10 +259,11 @@ impl Group {
     fn install(&self, slot: u32, base: NonNull<u8>, units: u32) {
         let segment = &self.segments[slot as usize];
         segment.witness.touch();
-        // Relaxed, all three: published by the store to `free`, which no claim can succeed before.
+        // Relaxed, all four: published by the store to `free`, which no claim can succeed before.
         segment.base.store(base.as_ptr(), Ordering::Relaxed);
         segment.units.store(units, Ordering::Relaxed);
         segment.dirty.store(0, Ordering::Relaxed);
+        segment.unused.store(0, Ordering::Relaxed);
         // Release: a claim that acquires these bits sees the base. `free` is 0 until here, and nobody else writes it.
         segment.free.store(mask(0, units), Ordering::Release);
         self.hint(slot, 0, mask(0, units));
@@ -454,7 +455,9 @@ impl Segments {
         (end + more <= UNITS).then_some(())?;
         let group = self.group(run.segment)?;
         let slot = run.segment.slot();
-        group.claim_exactly(slot, mask(end, more)).then_some(Run { units: run.units + more, ..run })
+        group.claim_exactly(slot, mask(end, more)).then_some(())?;
+        group.segments[slot as usize].use_units(mask(end, more));
+        Some(Run { units: run.units + more, ..run })
     }
 
     /// Draws a segment of `most` units from the back-end, or of fewer, but of `units` at least; `None` when so much, or a

@@ -16,10 +16,23 @@ pub(crate) struct Drawn {
     held: Atomic<usize>,
     hard: Atomic<usize>,
     soft: Atomic<usize>,
-    /// Where the soft limit applies next: there, or above, once that was exceeded though all was done to avoid it.
-    step: Atomic<usize>,
+    /// Where the soft limit applies next, if that is above it: it was exceeded, though all was done to avoid that.
+    raised: Atomic<usize>,
+    /// Allocations that may exceed the soft limit just now, after all was given back for them.
+    grants: Atomic<usize>,
     /// Told when the soft limit is exceeded.
     notify: AtomicPtr<()>,
+    notifying: Atomic<bool>,
+}
+
+/// The right of an allocation to exceed the soft limit; others may do so meanwhile.
+pub(crate) struct Grant<'a>(&'a Drawn);
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        // Relaxed: a number that decides what is allowed.
+        self.0.grants.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Models are of protocols, and there is none in these figures: each is decided by one exchange.
@@ -35,8 +48,10 @@ impl Drawn {
                 held: Atomic::new(0),
                 hard: Atomic::new(usize::MAX),
                 soft: Atomic::new(usize::MAX),
-                step: Atomic::new(usize::MAX),
+                raised: Atomic::new(0),
+                grants: Atomic::new(0),
                 notify: AtomicPtr::new(ptr::null_mut()),
+                notifying: Atomic::new(false),
             }
         }
     }
@@ -53,13 +68,19 @@ impl Drawn {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// From where on growth is refused that has no grant.
+    fn soft_limit(&self) -> usize {
+        self.soft.load(Ordering::Relaxed).max(self.raised.load(Ordering::Relaxed))
+    }
+
     /// Counts `bytes` more, if they are allowed; the soft limit is no matter of the records by which memory comes back.
     fn admit(&self, bytes: usize, record: bool) -> bool {
-        if UNLIMITED {
+        if UNLIMITED || bytes == 0 {
             return true;
         }
-        let limit = self.hard.load(Ordering::Relaxed);
-        let limit = if record { limit } else { limit.min(self.step.load(Ordering::Relaxed)) };
+        let hard = self.hard.load(Ordering::Relaxed);
+        let free = record || self.grants.load(Ordering::Relaxed) > 0;
+        let limit = if free { hard } else { hard.min(self.soft_limit()) };
         let mut held = self.held.load(Ordering::Relaxed);
         loop {
             let Some(new) = held.checked_add(bytes).filter(|&new| new <= limit) else { return false };
@@ -72,13 +93,13 @@ impl Drawn {
 
     /// Counts `bytes` less.
     fn dismiss(&self, bytes: usize) {
-        if UNLIMITED {
+        if UNLIMITED || bytes == 0 {
             return;
         }
         let held = self.held.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         let soft = self.soft.load(Ordering::Relaxed);
-        if held <= soft && self.step.load(Ordering::Relaxed) != soft {
-            self.step.store(soft, Ordering::Relaxed);
+        if held <= soft - soft / 8 && self.raised.load(Ordering::Relaxed) != 0 {
+            self.raised.store(0, Ordering::Relaxed);
         }
     }
 
@@ -86,30 +107,51 @@ impl Drawn {
         self.notify.store(notify.map_or(ptr::null_mut(), |notify| notify as *mut ()), Ordering::Relaxed);
         self.hard.store(hard, Ordering::Relaxed);
         self.soft.store(soft, Ordering::Relaxed);
-        self.step.store(soft, Ordering::Relaxed);
+        self.raised.store(0, Ordering::Relaxed);
     }
 
-    /// Whether `bytes` more were too many for the soft limit, and not for the hard one.
+    /// Whether `bytes` more, which were refused, may be had once what is free has been given back: the back-end may be empty, but
+    /// a limit is no back-end.
+    pub(crate) fn may_have(&self, bytes: usize) -> bool {
+        let (hard, soft) = (self.hard.load(Ordering::Relaxed), self.soft.load(Ordering::Relaxed));
+        bytes <= self.total() || (bytes <= hard && hard.min(soft) != usize::MAX)
+    }
+
+    /// Whether it is the soft limit that refuses `bytes` more.
     pub(crate) fn is_soft(&self, bytes: usize) -> bool {
-        let new = self.total().saturating_add(bytes);
-        new > self.step.load(Ordering::Relaxed) && new <= self.hard.load(Ordering::Relaxed)
+        let needed = self.total().saturating_add(bytes);
+        needed > self.soft_limit() && needed <= self.hard.load(Ordering::Relaxed)
     }
 
-    /// After all has been given back that could be, lets the soft limit be exceeded by `bytes` and an eighth, and tells whoever
-    /// wants to know, if it comes to that.
-    pub(crate) fn exceed(&self, bytes: usize) {
+    /// After all has been given back that could be, lets an allocation of `bytes` exceed the soft limit, and tells whoever wants
+    /// to know; `None` when it is not that limit which refuses it.
+    pub(crate) fn exceed(&self, bytes: usize) -> Option<Grant<'_>> {
         let (held, soft) = (self.total(), self.soft.load(Ordering::Relaxed));
         let needed = held.saturating_add(bytes);
-        if needed <= soft {
+        if needed <= soft || needed > self.hard.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.grants.fetch_add(1, Ordering::Relaxed);
+        let grant = Grant(self);
+        if needed > self.soft_limit() {
+            self.raised.store(needed.saturating_add(held / 8), Ordering::Relaxed);
+            self.tell(held);
+        }
+        Some(grant)
+    }
+
+    /// Tells that so many bytes are held; not who is being told.
+    fn tell(&self, held: usize) {
+        let notify = self.notify.load(Ordering::Relaxed);
+        if notify.is_null()
+            || self.notifying.compare_exchange(false, true, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
-        self.step.store(needed.saturating_add(held / 8), Ordering::Relaxed);
-        let notify = self.notify.load(Ordering::Relaxed);
-        if !notify.is_null() {
-            // SAFETY: not null, so stored by `set_limits`, from a function of this type.
-            let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
-            notify(held);
-        }
+        // SAFETY: not null, so stored by `set_limits`, from a function of this type.
+        let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
+        notify(held);
+        self.notifying.store(false, Ordering::Relaxed);
     }
 }
 

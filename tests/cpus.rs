@@ -299,3 +299,30 @@ fn hybrids_earn_and_cool() {
     let again = cached();
     assert!(again > cool + (256 << 10), "{again} after {cool}");
 }
+
+/// After a sequence the kernel is told of none: this code may be unloaded, and the kernel looks at what was announced last.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn no_sequence_stays_announced() {
+    // SAFETY: glibc's, of type `ptrdiff_t`, where it is there.
+    let offset = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>().as_ref() };
+    let heap = Bandolier::with_backend(Os).per_cpu();
+    if heap.stats().locator != Locator::PerCpu {
+        return;
+    }
+    let mut thread: *const u8;
+    // SAFETY: reads the thread pointer.
+    unsafe { core::arch::asm!("mov {}, fs:0", out(reg) thread, options(pure, readonly, nostack, preserves_flags)) };
+    let announced = thread.wrapping_offset(*offset.unwrap() + 8).cast::<u64>();
+    for n in 0..100 {
+        let block = Block::new(&heap, layout(64, 8), n).unwrap();
+        // SAFETY: the thread's own record.
+        assert_eq!(unsafe { announced.read_volatile() }, 0);
+        block.free(&heap);
+        // SAFETY: as above.
+        assert_eq!(unsafe { announced.read_volatile() }, 0);
+    }
+    let _ = heap.reclaim();
+    // SAFETY: as above.
+    assert_eq!(unsafe { announced.read_volatile() }, 0);
+}

@@ -95,3 +95,79 @@ fn a_control_groups_limits_can_be_adopted() {
     assert!(limits.soft_bytes().is_none_or(|bytes| bytes > MIB) && limits.hard_bytes().is_none_or(|bytes| bytes > MIB));
     Block::new(&heap, layout(100, 8), 1).unwrap().free(&heap);
 }
+
+fn limited(limits: Limits) -> Bandolier<Metered<Os>> {
+    let heap = Bandolier::with_backend(Metered::timeless(Os).0);
+    assert!(heap.set_limits(limits));
+    heap
+}
+
+fn large(heap: &Bandolier<Metered<Os>>, mib: usize) -> Option<Block> {
+    Block::new(heap, layout(mib * MIB, 8), mib as u64)
+}
+
+/// Blocks of a MiB, taken and freed: segments that nothing is in.
+fn leave_idle(heap: &Bandolier<Metered<Os>>, mib: usize) {
+    let blocks: Vec<_> = (0..mib).map(|_| large(heap, 1).unwrap()).collect();
+    blocks.into_iter().for_each(|block| block.free(heap));
+}
+
+/// What is refused because of memory that lies idle is to be had once that has gone back.
+#[test]
+fn a_large_block_is_worth_a_reclaim() {
+    let heap = limited(Limits::NONE.hard(8 * MIB));
+    leave_idle(&heap, 1);
+    large(&heap, 5).expect("there is room, but for what is idle").free(&heap);
+    let heap = limited(Limits::NONE.soft(50 * MIB));
+    let live = large(&heap, 32).unwrap();
+    leave_idle(&heap, 7);
+    let block = large(&heap, 49).expect("a soft limit refuses nothing");
+    [block, live].into_iter().for_each(|block| block.free(&heap));
+}
+
+/// A block may grow beyond the soft limit, and shrink beyond either.
+#[test]
+fn a_block_grows_and_shrinks_at_limits() {
+    let heap = limited(Limits::NONE.soft(70 * MIB).hard(100 * MIB));
+    let block = large(&heap, 60).unwrap();
+    let block = block.resize(&heap, 80 * MIB).unwrap_or_else(|_| panic!("it is below the hard limit"));
+    assert!(heap.set_limits(Limits::NONE.hard(50 * MIB)));
+    let block = block.resize(&heap, 20 * MIB).unwrap_or_else(|_| panic!("it is smaller"));
+    block.free(&heap);
+}
+
+/// Who is told may allocate, also at the hard limit, and is not told of that.
+#[test]
+fn who_is_told_may_allocate() {
+    static HEAP: Bandolier<Os> = Bandolier::with_backend(Os);
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    fn told(_: usize) {
+        TOLD.fetch_add(1, Relaxed);
+        let of = layout(4 * MIB + 1, 8);
+        // SAFETY: the size is not zero.
+        let block = unsafe { HEAP.alloc(of) };
+        if !block.is_null() {
+            // SAFETY: allocated above.
+            unsafe { HEAP.dealloc(block, of) };
+        }
+    }
+    assert!(HEAP.set_limits(Limits::NONE.soft(8 * MIB).hard(24 * MIB).notify(told)));
+    let blocks: Vec<_> = (0..).map_while(|n| Block::new(&HEAP, layout(5 * MIB, 8), n).filter(|_| n < 100)).collect();
+    assert!((2..=4).contains(&blocks.len()), "{}", blocks.len());
+    blocks.into_iter().for_each(|block| block.free(&HEAP));
+    assert!((1..=8).contains(&TOLD.load(Relaxed)), "{}", TOLD.load(Relaxed));
+}
+
+/// A heap that goes up and down below its raised limit is not told each time.
+#[test]
+fn a_heap_at_its_soft_limit_does_not_reclaim_all_the_time() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    fn told(_: usize) {
+        TOLD.fetch_add(1, Relaxed);
+    }
+    let heap = limited(Limits::NONE.soft(65 * MIB).notify(told));
+    let live = large(&heap, 60).unwrap();
+    (0..1000).for_each(|_| large(&heap, 6).unwrap().free(&heap));
+    assert!(TOLD.load(Relaxed) <= 2, "{}", TOLD.load(Relaxed));
+    live.free(&heap);
+}

@@ -397,12 +397,14 @@ mod exit {
 
     /// The key of the hook, plus one; 0 = not made yet.
     static KEY: Atomic<u64> = Atomic::new(0);
+    /// There will be none any more.
+    const GONE: u64 = u64::MAX;
 
     fn key(hook: Hook) -> Option<libc::pthread_key_t> {
         // Relaxed: the number alone is needed.
         let known = KEY.load(Ordering::Relaxed);
         if known != 0 {
-            return Some((known - 1) as libc::pthread_key_t);
+            return (known != GONE).then_some((known - 1) as libc::pthread_key_t);
         }
         let mut key = 0;
         // SAFETY: a place for the key, and a destructor that takes any value.
@@ -415,7 +417,7 @@ mod exit {
             Err(other) => {
                 // SAFETY: made just now, known to nobody.
                 unsafe { libc::pthread_key_delete(key) };
-                Some((other - 1) as libc::pthread_key_t)
+                (other != GONE).then_some((other - 1) as libc::pthread_key_t)
             }
         }
     }
@@ -429,9 +431,11 @@ mod exit {
 
     /// Takes the hook back when the library that it lies in is unloaded, or the program ends.
     extern "C" fn forget_hook() {
-        // Relaxed: as in `key`.
+        // Relaxed both: as in `key`. A thread that has read the number already may set a value of a key that is no more, which
+        // fails.
         let known = KEY.load(Ordering::Relaxed);
-        if known != 0 {
+        KEY.store(GONE, Ordering::Relaxed);
+        if known != 0 && known != GONE {
             // SAFETY: a key made in `key`; threads that exit from now on find no destructor.
             unsafe { libc::pthread_key_delete((known - 1) as libc::pthread_key_t) };
         }

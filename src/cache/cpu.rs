@@ -42,7 +42,8 @@ pub(crate) type Table = *const AtomicPtr<Places>;
 ///
 /// By the kernel's interface alone (`Documentation/userspace-api/rseq.rst`): the thread's record is that of libc, of it only
 /// `rseq_cs` is written, and nothing in a sequence calls or traps. A sequence begins with the store that announces it, which
-/// the kernel takes back when it interrupts, so an abort jumps there. What the sequence reads again after an abort is an input
+/// the kernel takes back when it interrupts, so an abort jumps there; it ends with taking that back, for this code may be
+/// unloaded, and the kernel looks at what was announced last. What the sequence reads again after an abort is an input
 /// that it does not change.
 #[cfg(all(
     feature = "std",
@@ -94,6 +95,7 @@ mod sequences {
                 "jz 773f",
                 $($line,)*
                 "773:",
+                "mov qword ptr [{record} + 8], 0",
                 ".pushsection .text.bandolier_restart, \"ax\"",
                 ".byte 0x0f, 0xb9, 0x3d",
                 ".long 0x53053053",
@@ -126,6 +128,7 @@ mod sequences {
                 "cbz {at}, 773f",
                 $($line,)*
                 "773:",
+                "str xzr, [{record}, #8]",
                 ".pushsection .text.bandolier_restart, \"ax\"",
                 ".inst 0xd428bc00",
                 "774: b 771b",

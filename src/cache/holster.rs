@@ -398,11 +398,17 @@ impl Holster {
                 self.hand_in(arsenal);
                 return true;
             }
-            // Release: all that this thread did, to who searches. If the search is over in between, the turn above is next.
-            if self.state.compare_exchange(SEARCHED, LEFT, Ordering::Release, Ordering::Relaxed).is_ok() {
+            // If the search is over in between, the turn above is next.
+            if self.abandon() {
                 return false;
             }
         }
+    }
+
+    /// Leaves the holster to who searches it just now; whether somebody did.
+    pub(crate) fn abandon(&self) -> bool {
+        // Release: all that this thread did, to who searches.
+        self.state.compare_exchange(SEARCHED, LEFT, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Lets another thread wear it, after [`shed`](Self::shed).
@@ -488,6 +494,9 @@ pub(crate) struct Holsters {
 // SAFETY: the first holster is touched as one of the pool's.
 unsafe impl Sync for Holsters {}
 
+/// Holsters that are searched after one fence.
+const TOGETHER: usize = 32;
+
 /// Threads whose magazines were to be taken, and could not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -572,17 +581,22 @@ impl Holsters {
     }
 
     fn search_some<B: Backend>(&self, arsenal: &Arsenal, backend: &B, which: impl Fn(&Holster) -> bool) -> Missed {
-        let (mut stopped, mut missed) = (None, 0);
-        for holster in self.each().filter(|holster| which(holster) && holster.stop(self.unworn.bare())) {
-            holster.found.set(stopped);
-            stopped = Some(holster.index.get());
-        }
-        let fenced = stopped.is_some() && fence::heavy();
-        while let Some(index) = stopped {
-            let holster = self.pool.get(index);
-            stopped = holster.found.get();
-            missed += usize::from(!(fenced && holster.search(arsenal, backend)));
-            holster.let_go(arsenal);
+        let mut missed = 0;
+        let mut worn = self.each().filter(|holster| which(holster)).peekable();
+        // A few at a time, for what one of them has is hidden meanwhile, from the thread itself, too.
+        while worn.peek().is_some() {
+            let mut stopped = None;
+            for holster in worn.by_ref().take(TOGETHER).filter(|holster| holster.stop(self.unworn.bare())) {
+                holster.found.set(stopped);
+                stopped = Some(holster.index.get());
+            }
+            let fenced = stopped.is_some() && fence::heavy();
+            while let Some(index) = stopped {
+                let holster = self.pool.get(index);
+                stopped = holster.found.get();
+                missed += usize::from(!(fenced && holster.search(arsenal, backend)));
+                holster.let_go(arsenal);
+            }
         }
         Missed(missed)
     }

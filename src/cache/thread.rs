@@ -54,6 +54,8 @@ pub(crate) struct ThreadCache {
     used: Cell<u64>,
     /// How often it has come by since then.
     visits: Cell<u16>,
+    /// How often in a row it got no turn, being searched.
+    refused: Cell<u16>,
     state: Cell<State>,
     unworn: Unworn,
 }
@@ -61,6 +63,9 @@ pub(crate) struct ThreadCache {
 /// Times that a thread has to come by to get magazines of its own. (With 128 and 512, threads that live for a moment, as Larson's
 /// benchmark has them, took 1.2 and 1.7 times as long.)
 const EARNED: u16 = 64;
+
+/// Times that a thread finds itself searched until it takes another holster.
+const PATIENCE: u16 = 4096;
 
 /// Times that it comes by with its own magazines until it looks which of them it needs no longer.
 const TERM: u16 = 8192;
@@ -106,6 +111,7 @@ impl ThreadCache {
                 heat: PerClass([const { Cell::new(0) }; SizeClass::COUNT]),
                 used: Cell::new(0),
                 visits: Cell::new(0),
+                refused: Cell::new(0),
                 state: Cell::new(State::New),
                 unworn,
             }
@@ -153,10 +159,31 @@ impl ThreadCache {
         self.turn(arsenal)
     }
 
-    /// A turn for `arsenal`, if the thread works for it already.
+    /// A turn for `arsenal`, if the thread works for it already, and is not searched just now.
     pub(crate) fn turn(&self, arsenal: &Arsenal) -> Option<Turn<'_>> {
         let holster = self.holster();
-        (holster.is_of(arsenal) && holster.begin(arsenal)).then_some(Turn(holster))
+        holster.is_of(arsenal).then_some(())?;
+        if holster.begin(arsenal) {
+            self.refused.set(0);
+            return Some(Turn(holster));
+        }
+        self.refused.set(self.refused.get() + 1);
+        if self.refused.get() >= PATIENCE {
+            self.abandon(holster);
+        }
+        None
+    }
+
+    /// Leaves a holster behind that is searched for very long: who searches it may be a thread of the process that this one is a
+    /// fork of, and never come back. The next turn gets another one.
+    #[cold]
+    #[inline(never)]
+    fn abandon(&self, holster: &Holster) {
+        self.refused.set(0);
+        if holster.abandon() {
+            self.holster.set(self.unworn.get());
+            self.state.set(State::New);
+        }
     }
 
     /// Begins to work for `arsenal`, if the exit hook is set; whether it does.
