@@ -304,8 +304,10 @@ fn hybrids_earn_and_cool() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn no_sequence_stays_announced() {
-    // SAFETY: glibc's, of type `ptrdiff_t`, where it is there.
-    let offset = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>().as_ref() };
+    // SAFETY: a name that ends with a zero.
+    let offset = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()) };
+    // SAFETY: null, or glibc's, of type `ptrdiff_t`.
+    let offset = unsafe { offset.cast::<isize>().as_ref() };
     let heap = Bandolier::with_backend(Os).per_cpu();
     if heap.stats().locator != Locator::PerCpu {
         return;
