@@ -341,14 +341,16 @@ impl<B: Backend> Bandolier<B> {
     /// # Safety
     /// As [`GlobalAlloc::realloc`], with the classes of both layouts.
     #[inline(never)]
-    unsafe fn move_chunk(&self, block: *mut u8, from: (SizeClass, Layout), to: (SizeClass, Layout)) -> *mut u8 {
-        let moved = self.alloc_chunk(to.0, to.1);
+    unsafe fn move_chunk(&self, block: *mut u8, from: SizeClass, to: SizeClass, old: Layout, new: usize) -> *mut u8 {
+        // SAFETY: the new size fits the alignment, by the caller's promise.
+        let wanted = unsafe { Layout::from_size_align_unchecked(new, old.align()) };
+        let moved = self.alloc_chunk(to, wanted);
         if !moved.is_null() {
             // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
-            unsafe { ptr::copy_nonoverlapping(block, moved, from.1.size().min(to.1.size())) };
+            unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new)) };
             // SAFETY: a block that was allocated is not null.
             let chunk = unsafe { NonNull::new_unchecked(block) };
-            self.dealloc_chunk(chunk, from.0, from.1);
+            self.dealloc_chunk(chunk, from, old);
         }
         moved
     }
@@ -951,7 +953,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
         match (class(layout), class(new)) {
             (Some(from), Some(to)) if from == to => ptr,
             // SAFETY: the caller's promise.
-            (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, (from, layout), (to, new)) },
+            (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, from, to, layout, new_size) },
             // SAFETY: the caller's promise.
             _ => unsafe { self.realloc_slow(ptr, layout, new) },
         }
