@@ -43,7 +43,7 @@ fn a_burst_goes_back_by_itself() {
 
 #[test]
 fn a_burst_goes_back_by_itself_from_a_thread_with_a_cache() {
-    let heap = Bandolier::new();
+    let heap = Bandolier::new().per_thread();
     let blocks = filled(&heap);
     let full = heap.stats().from_backend;
     free(&heap, blocks);

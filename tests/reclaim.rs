@@ -315,6 +315,23 @@ fn a_thousand_sleepers_are_drained() {
     );
 }
 
+/// Without a call, too, wherever the thread has worked from: what it has left with CPUs holds segments, but not their memory.
+#[test]
+fn a_burst_of_a_hybrid_goes_back_by_itself() {
+    isolated("a_burst_of_a_hybrid_goes_back_by_itself", || {
+        let heap = Bandolier::new().hybrid();
+        let before = resident();
+        let mut dice = Dice::new(7);
+        let blocks: Vec<_> =
+            (0..40_000).map(|n| Block::new(&heap, layout(24 + dice.below(4000), 8), n).unwrap()).collect();
+        let full = resident() - before;
+        assert!(full > 64 * MIB, "{full}");
+        blocks.into_iter().for_each(|block| block.free(&heap));
+        let left = resident().saturating_sub(before);
+        assert!(left < full / 2, "{left} of {full} bytes are left");
+    });
+}
+
 // ---- the driver -----------------------------------------------------------------------------------------------------
 
 /// Waits until it is so, for very much longer than it should take.
