@@ -64,7 +64,7 @@ impl Drawn {
 
     /// Books a block that was acquired before there were books.
     pub(crate) fn adopt(&self, account: Account, bytes: usize) {
-        account(self).add(bytes);
+        account.of(self).add(bytes);
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -170,11 +170,26 @@ impl<B> Clone for Supply<'_, B> {
 impl<B> Copy for Supply<'_, B> {}
 
 /// Which of the accounts a block is booked on.
-pub(crate) type Account = fn(&Drawn) -> &Counter;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Account {
+    Segments,
+    Large,
+    Metadata,
+}
 
-pub(crate) const SEGMENTS: Account = |drawn| &drawn.segments;
-pub(crate) const LARGE: Account = |drawn| &drawn.large;
-pub(crate) const METADATA: Account = |drawn| &drawn.metadata;
+pub(crate) const SEGMENTS: Account = Account::Segments;
+pub(crate) const LARGE: Account = Account::Large;
+pub(crate) const METADATA: Account = Account::Metadata;
+
+impl Account {
+    fn of(self, drawn: &Drawn) -> &Counter {
+        match self {
+            Self::Segments => &drawn.segments,
+            Self::Large => &drawn.large,
+            Self::Metadata => &drawn.metadata,
+        }
+    }
+}
 
 impl<B: Backend> Supply<'_, B> {
     /// A block for `layout` that `acquire` gets, if so much is allowed.
@@ -184,14 +199,14 @@ impl<B: Backend> Supply<'_, B> {
         layout: Layout,
         acquire: impl FnOnce() -> Option<NonNull<u8>>,
     ) -> Option<NonNull<u8>> {
-        let record = ptr::fn_addr_eq(account, METADATA);
+        let record = account == METADATA;
         self.drawn.admit(layout.size(), record).then_some(())?;
         let Some(block) = acquire() else {
             self.drawn.dismiss(layout.size());
             return None;
         };
         self.check(block, layout);
-        account(self.drawn).add(layout.size());
+        account.of(self.drawn).add(layout.size());
         Some(block)
     }
 
@@ -223,7 +238,7 @@ impl<B: Backend> Supply<'_, B> {
     pub(crate) unsafe fn release(&self, account: Account, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { self.backend.release(block, layout) }
-        account(self.drawn).sub(layout.size());
+        account.of(self.drawn).sub(layout.size());
         self.drawn.dismiss(layout.size());
     }
 
@@ -244,8 +259,8 @@ impl<B: Backend> Supply<'_, B> {
             return None;
         };
         self.check(moved, new);
-        account(self.drawn).add(more);
-        account(self.drawn).sub(less);
+        account.of(self.drawn).add(more);
+        account.of(self.drawn).sub(less);
         self.drawn.dismiss(less);
         if new.size() > layout.size() {
             // SAFETY: the block has this layout now.

@@ -116,8 +116,9 @@ pub(crate) struct Holster {
     owner: Cell<*const Arsenal>,
     holsters: Cell<*const Holsters>,
     next: Atomic<u32>,
-    /// The link of those that were ever worn; and, of those being searched by one party, the link of these.
+    /// The link of those that were ever worn.
     chain: Atomic<u32>,
+    /// The link of those that one party searches together.
     found: Cell<Option<Index>>,
     index: Cell<Index>,
     chained: Cell<bool>,
@@ -348,7 +349,7 @@ impl Holster {
         unsafe { self.with(class, work) }
     }
 
-    /// Gives a chunk; the home that what was freed is noted for.
+    /// Gives a chunk.
     ///
     /// # Safety
     /// As for [`alloc`](Self::alloc); and the chunk is the caller's.
@@ -434,7 +435,7 @@ impl Holster {
 
     /// Stops the thread that wears it, if there is one, and nobody else does the same.
     fn stop(&self, bare: *mut Front) -> bool {
-        // Acquire: what the last searcher or the thread did, by the Release of `worn`, `resume` or `let_go`.
+        // Acquire: what the last searcher or the thread did, by the Release of `wear`, `resume` or `let_go`.
         let ours = self.state.compare_exchange(WORN, SEARCHED, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if ours {
             // Relaxed: made known by the heavy fence, without which nothing is done.

@@ -5,7 +5,8 @@
 //!
 //! | locator  | the pair is                        | fast path                  | for                                      |
 //! |----------|------------------------------------|----------------------------|------------------------------------------|
-//! | `thread` | the thread's own, in TLS           | loads and stores           | the heap of the process, and the first other one of a thread |
+//! | `thread` | the thread's own, in its holster   | loads and stores           | the heap of the process, and the first other one of a thread |
+//! | `cpus`   | the CPU's, in a table              | a restartable sequence     | threads that have none of their own for a class |
 //! | `shared` | anybody's, claimed by one exchange | one exchange and one store | `no_std`, other heaps, before and after TLS |
 //!
 //! # Invariants

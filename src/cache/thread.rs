@@ -1,4 +1,4 @@
-//! A thread's own caches: magazines in thread-local storage, touched by nobody else.
+//! A thread's own caches: what it knows, in thread-local storage, of the holsters (`holster.rs`) that it wears.
 //!
 //! There are two: one for the heap of the process, and one for the first other heap whose chunks the thread takes or gives. Only
 //! that of the second kind has to be asked whose it is, before it is used.
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The cache itself has no destructor, so the fast path is a plain access to thread-local storage, valid at any time:
-//! before `main`, in other destructors, after the exit hook. Only in `live` does the `owner` match a heap, and only then
+//! before `main`, in other destructors, after the exit hook. Only in `live` is the holster one of a heap, and only then
 //! are the magazines anything but `Top::NONE`; so the fast path asks for no state, and for other heaps than that of the
 //! process one comparison of the owner is all that it asks.
 //!
@@ -22,7 +22,7 @@
 //! own.) What runs later still finds the state `gone`, and the shared slots.
 //!
 //! # Invariants
-//! - A cache has magazines of one heap only, that of `owner`, which stays in place while the thread is counted there
+//! - A cache has magazines of one heap only, that of its holster, which stays in place while the thread is counted there
 //!   (`Arsenal::enlist`): a heap is not torn down before.
 
 use super::holster::{Holster, Holsters, Unworn};
