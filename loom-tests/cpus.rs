@@ -181,3 +181,25 @@ fn places_are_whole_when_they_are_seen() {
         here.nothing_lost();
     });
 }
+
+/// One makes the places of its CPU, and another looks whether nobody trades there.
+#[test]
+fn places_are_whole_for_who_looks() {
+    explore(|side| {
+        let here = World::bare();
+        Machine::seat(&here.machine, 0);
+        let _ = here.cpus.post(&here.arsenal, &here.memory);
+        let look = |world: &World| {
+            Machine::seat(&world.machine, 1);
+            assert_eq!(world.cpus.rounds(class()), 0);
+            world.cpus.hand_in_quiet(&world.arsenal, &world.memory);
+        };
+        let begin = |world: &World| {
+            Machine::seat(&world.machine, 0);
+            let post = world.cpus.post(&world.arsenal, &world.memory).expect("there is a table");
+            assert!(world.cpus.furnish(post, world.arsenal.supply(&world.memory)));
+        };
+        side.race(&here, begin, look);
+        here.nothing_lost();
+    });
+}

@@ -6,7 +6,7 @@
 //! threads, and so does who has fenced.
 
 use super::{PLACES, Places, Table, Word};
-use crate::geometry::BLOCK;
+use crate::geometry::{BLOCK, CPUS};
 use crate::loom_support::Machine;
 use crate::sync::Ordering;
 
@@ -18,9 +18,9 @@ pub(crate) fn why_not() -> &'static str {
     "the calling thread has no seat"
 }
 
-pub(crate) fn fence(cpu: usize) -> bool {
+pub(crate) fn fence() -> bool {
     let Some((machine, _)) = Machine::seated() else { return false };
-    *machine.hold(cpu) += 1;
+    (0..CPUS).for_each(|cpu| *machine.hold(cpu) += 1);
     true
 }
 
@@ -37,7 +37,7 @@ impl Seat {
         Self::here()
     }
 
-    pub(crate) fn cpu(self) -> Option<usize> {
+    pub(crate) fn number(self) -> Option<usize> {
         Machine::seated().map(|(_, cpu)| cpu)
     }
 
@@ -54,7 +54,7 @@ impl Seat {
             let places: *mut Places = unsafe { &*table.add(cpu) }.load(Ordering::Acquire);
             // SAFETY: as above.
             let places = unsafe { places.as_ref() }?;
-            let found = before(places.0[place].load(Ordering::Relaxed));
+            let found = before(places.tops[place].load(Ordering::Relaxed));
             drop(begun);
             let mut end = machine.hold(cpu);
             if *end != turn {
@@ -62,7 +62,7 @@ impl Seat {
             }
             return Some(match found {
                 Ok((new, result)) => {
-                    places.0[place].store(new, Ordering::Relaxed);
+                    places.tops[place].store(new, Ordering::Relaxed);
                     *end += 1;
                     result
                 }

@@ -5,6 +5,7 @@
 mod common;
 
 use bandolier::{Bandolier, Locator, Os};
+use common::forbid::forbid;
 use common::{Block, Dice, Metered, child_with, layout, role, scaled};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -34,7 +35,7 @@ fn busy(heap: &Heap, seed: u64, turns: usize) {
 }
 
 /// A crowd at work while `beside` goes on; then nothing is lost.
-fn crowd(heap: &Heap, turns: usize, beside: impl Fn(&[libc::pthread_t])) {
+fn crowd(heap: &Heap, turns: usize, beside: impl Fn(&[libc::pid_t])) {
     let together = Barrier::new(THREADS + 1);
     let over = AtomicUsize::new(0);
     let threads = Mutex::new(Vec::new());
@@ -43,7 +44,7 @@ fn crowd(heap: &Heap, turns: usize, beside: impl Fn(&[libc::pthread_t])) {
         for seed in 0..THREADS as u64 {
             scope.spawn(move || {
                 // SAFETY: no conditions.
-                threads.lock().unwrap().push(unsafe { libc::pthread_self() });
+                threads.lock().unwrap().push(unsafe { libc::gettid() });
                 together.wait();
                 busy(heap, seed, turns);
                 over.fetch_add(1, Relaxed);
@@ -97,7 +98,7 @@ fn moved_from_cpu_to_cpu() {
             // SAFETY: one of the bits of the set.
             unsafe { libc::CPU_SET(cpus[next.get() * 7 / 3 % cpus.len()], &mut set) };
             // SAFETY: a set of that size; the thread is there until the crowd is over.
-            unsafe { libc::pthread_setaffinity_np(thread, size_of::<libc::cpu_set_t>(), &raw const set) };
+            unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set) };
         }
         thread::yield_now();
     });
@@ -112,7 +113,7 @@ fn interrupted_by_signals() {
     crowd(&heap, TURNS, |threads| {
         for &thread in threads {
             // SAFETY: the thread is there until the crowd is over.
-            unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR2) };
         }
     });
 }
@@ -233,16 +234,20 @@ fn sleeping_threads_hold_nothing() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Where libc has registered nothing, threads have their own magazines, and all goes as well.
+/// Where the libc was told to register nothing, or the kernel does not let us, threads have their own magazines, and all goes as well.
 #[test]
 fn without_restartable_sequences() {
     if role().is_some() {
+        if cfg!(not(target_env = "gnu")) {
+            forbid(libc::SYS_rseq, libc::EPERM);
+        }
         let heap = Bandolier::with_backend(Os).per_cpu();
         let of = layout(64, 8);
         Block::new(&heap, of, 1).unwrap().free(&heap);
         assert_eq!(heap.stats().threads, 1, "the thread has its own magazines");
         assert_eq!(heap.stats().locator, Locator::PerThread);
-        assert!(heap.stats().why.is_some_and(|why| why.contains("tunable")), "{:?}", heap.stats().why);
+        let cause = if cfg!(target_env = "gnu") { "tunable" } else { "the kernel registers no" };
+        assert!(heap.stats().why.is_some_and(|why| why.contains(cause)), "{:?}", heap.stats().why);
         heap.flush_thread();
         thread::scope(|scope| {
             (0..4).for_each(|seed| {
@@ -301,7 +306,7 @@ fn hybrids_earn_and_cool() {
 }
 
 /// After a sequence the kernel is told of none: this code may be unloaded, and the kernel looks at what was announced last.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 #[test]
 fn no_sequence_stays_announced() {
     // SAFETY: a name that ends with a zero.
@@ -309,9 +314,8 @@ fn no_sequence_stays_announced() {
     // SAFETY: null, or glibc's, of type `ptrdiff_t`.
     let offset = unsafe { offset.cast::<isize>().as_ref() };
     let heap = Bandolier::with_backend(Os).per_cpu();
-    if heap.stats().locator != Locator::PerCpu {
-        return;
-    }
+    Block::new(&heap, layout(64, 8), 0).unwrap().free(&heap);
+    assert_eq!((heap.stats().locator, heap.stats().why), (Locator::PerCpu, None));
     let mut thread: *const u8;
     // SAFETY: reads the thread pointer.
     unsafe { core::arch::asm!("mov {}, fs:0", out(reg) thread, options(pure, readonly, nostack, preserves_flags)) };
@@ -327,4 +331,32 @@ fn no_sequence_stays_announced() {
     let _ = heap.reclaim();
     // SAFETY: as above.
     assert_eq!(unsafe { announced.read_volatile() }, 0);
+}
+
+/// A program that cannot be built anew is told by the environment, and one that has chosen for itself is not.
+#[test]
+fn the_environment_tells() {
+    static HEAP: Bandolier = Bandolier::new();
+    static CHOSEN: Bandolier = Bandolier::new().per_cpu();
+    let Some(role) = role() else {
+        for told in ["per-thread", "per-cpu", "hybrid", "nonsense", ""] {
+            let output = child_with("the_environment_tells", told, "BANDOLIER_CACHES", told);
+            assert!(output.status.success(), "{told}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        return;
+    };
+    let of = layout(64, 8);
+    Block::new(&HEAP, of, 1).unwrap().free(&HEAP);
+    let (locator, threads) = match role.as_str() {
+        "per-thread" => (Locator::PerThread, 1),
+        "per-cpu" => (Locator::PerCpu, 0),
+        _ => (Locator::Hybrid, 0),
+    };
+    assert_eq!((HEAP.stats().locator, HEAP.stats().why, HEAP.stats().threads), (locator, None, threads));
+    assert_eq!(CHOSEN.stats().locator, Locator::PerCpu);
+    // Much of one class is a thread's own in a hybrid alone.
+    for n in 0..20_000 {
+        Block::new(&HEAP, of, n).unwrap().free(&HEAP);
+    }
+    assert_eq!(HEAP.stats().threads, usize::from(locator != Locator::PerCpu));
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use bandolier::{Backend, Bandolier, Bounds, Os, Reclaimed, Reclaimer};
+use common::forbid::forbid;
 use common::{Account, Block, Dice, Metered, child, isolated, layout, role, scaled};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::time::Duration;
@@ -246,24 +247,6 @@ fn a_call_ends_in_time() {
     kept.into_iter().for_each(|(_, block)| block.free(&heap));
 }
 
-/// The call that forbids `membarrier` to this thread and those that it starts.
-fn forbid_membarrier() {
-    let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut filter = [
-        // The number of the call.
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_membarrier as u32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: of this process alone.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    // SAFETY: a program of as many instructions as it says, which the call copies.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-}
-
 fn drained_without_membarrier(heap: Heap) -> (Reclaimed, usize) {
     let (heap, mut back) = (Arc::new(heap), (Reclaimed::default(), 0));
     sleepers(
@@ -285,7 +268,7 @@ fn drained_without_membarrier(heap: Heap) -> (Reclaimed, usize) {
 #[test]
 fn a_drain_without_membarrier_says_what_it_missed() {
     if role().is_some() {
-        forbid_membarrier();
+        forbid(libc::SYS_membarrier, libc::EPERM);
         let (back, threads) = drained_without_membarrier(heap().0.per_thread());
         assert_eq!((back.missed_threads, back.missed_cpus, threads), (4, 0, 5), "{back:?}");
         assert!(back.total() > 0 && !back.is_complete(), "{back:?}");

@@ -1,8 +1,10 @@
 //! The one door to assembly.
 
+use crate::home::Home;
 use crate::magazine::Round;
 use crate::size_class::SizeClass;
-use crate::sync::AtomicPtr;
+use crate::sync::{Atomic, AtomicPtr};
+use core::cell::Cell;
 
 /// Asks for the cache line at the start of a free chunk, which will be used soon: a hint, which touches nothing.
 ///
@@ -25,23 +27,31 @@ pub(crate) fn fetch(chunk: Round) {
 /// A word of a magazine.
 type Word = *mut u8;
 
-/// What a CPU has: the tops of its magazines, by places; and the link of those that no CPU has. On lines of its own, two for processors that fetch pairs of them.
+/// What a CPU has, on lines of its own, two for processors that fetch pairs of them.
 #[repr(C, align(128))]
-pub(crate) struct Places(pub(crate) [AtomicPtr<Word>; PLACES], pub(crate) AtomicPtr<Self>);
+pub(crate) struct Places {
+    /// Of its magazines: all that sequences touch, and where they look for it.
+    pub(crate) tops: [AtomicPtr<Word>; PLACES],
+    /// Somebody has traded there since that was last asked.
+    pub(crate) stirs: Atomic<bool>,
+    /// Whose they are in the table, or were.
+    pub(crate) home: Cell<Home>,
+    /// Of those that are in no table, to the next.
+    pub(crate) link: AtomicPtr<Self>,
+}
 
 /// How many there are: loaded and previous, of each class.
 pub(crate) const PLACES: usize = 2 * SizeClass::COUNT;
 
-/// The places of each CPU by its number, or null; and, before the first, two nulls for the numbers −1 and −2 of a thread
-/// that the kernel does not know.
+/// The places by the numbers that threads have while they run, or null; and, before the first, two nulls for the numbers −1 and −2
+/// of a thread that the kernel does not know.
 pub(crate) type Table = *const AtomicPtr<Places>;
 
 /// Restartable sequences: a few instructions up to one store, which the kernel begins anew if the thread was preempted,
 /// moved to another CPU, or interrupted by a signal before that store. So they see and change what belongs to the CPU as if
 /// nobody else ran there.
 ///
-/// By the kernel's interface alone (`Documentation/userspace-api/rseq.rst`): the thread's record is that of libc, of it only
-/// `rseq_cs` is written, and nothing in a sequence calls or traps. A sequence begins with the store that announces it, which
+/// By the kernel's interface alone (`Documentation/userspace-api/rseq.rst`): of the thread's record only `rseq_cs` is written, and nothing in a sequence calls or traps. A sequence begins with the store that announces it, which
 /// the kernel takes back when it interrupts, so an abort jumps there; it ends with taking that back, for this code may be
 /// unloaded, and the kernel looks at what was announced last. What the sequence reads again after an abort is an input
 /// that it does not change.
@@ -61,20 +71,17 @@ mod sequences {
     use core::arch::asm;
     use core::ptr::NonNull;
 
-    /// The thread's record, as the kernel has it. `repr` and fields are the interface's.
-    #[repr(C)]
-    struct Record {
-        cpu_id_start: u32,
-        cpu_id: i32,
-        rseq_cs: u64,
-    }
-
-    /// Where the calling thread tells the kernel of its sequences. Not to be used by others.
+    /// Where the calling thread tells the kernel of its sequences, and the kernel tells it a number. Not to be used by others.
     #[derive(Clone, Copy)]
-    pub(crate) struct Seat(NonNull<Record>);
+    pub(crate) struct Seat {
+        record: NonNull<u8>,
+        /// Where in the record the number is, in bytes.
+        number: usize,
+    }
 
     /// One sequence: with the places of the CPU that it runs on in `{at}`, unless there are none, and then the lines
     /// given, of which the last is the one store. Lines leave early by jumping to `773f`.
+    /// (The number is asked of `record` at `number`.)
     #[cfg(target_arch = "x86_64")]
     macro_rules! sequence {
         ($before:literal; $($line:literal,)*; $($operands:tt)*) => {
@@ -89,7 +96,7 @@ mod sequences {
                 "lea {at}, [rip + 77b]",
                 "mov [{record} + 8], {at}",
                 "772:",
-                "movsxd {at}, dword ptr [{record} + 4]",
+                "movsxd {at}, dword ptr [{record} + {number}]",
                 "mov {at}, [{table} + {at} * 8]",
                 "test {at}, {at}",
                 "jz 773f",
@@ -98,10 +105,11 @@ mod sequences {
                 "mov qword ptr [{record} + 8], 0",
                 ".pushsection .text.bandolier_restart, \"ax\"",
                 ".byte 0x0f, 0xb9, 0x3d",
-                ".long 0x53053053",
+                ".long {signature}",
                 "774: jmp 771b",
                 ".popsection",
                 $($operands)*
+                signature = const restart::SIGNATURE,
                 at = out(reg) _,
                 options(nostack)
             )
@@ -123,17 +131,18 @@ mod sequences {
                 "add {at}, {at}, :lo12:77b",
                 "str {at}, [{record}, #8]",
                 "772:",
-                "ldrsw {at}, [{record}, #4]",
+                "ldrsw {at}, [{record}, {number}]",
                 "ldr {at}, [{table}, {at}, lsl #3]",
                 "cbz {at}, 773f",
                 $($line,)*
                 "773:",
                 "str xzr, [{record}, #8]",
                 ".pushsection .text.bandolier_restart, \"ax\"",
-                ".inst 0xd428bc00",
+                ".inst {signature}",
                 "774: b 771b",
                 ".popsection",
                 $($operands)*
+                signature = const restart::SIGNATURE,
                 at = out(reg) _,
                 // A linker may reach the abort's branch through these.
                 out("x16") _,
@@ -162,21 +171,26 @@ mod sequences {
         /// The calling thread's; `None` where there are no restartable sequences.
         #[inline(always)]
         pub(crate) fn here() -> Option<Self> {
-            let offset = restart::offset()?;
-            NonNull::new(thread_pointer().wrapping_offset(offset.get()).cast()).map(Self)
+            Self::at(restart::offset(thread_pointer)?.get())
         }
 
-        /// As [`here`](Self::here), after some thread has seen that there are restartable sequences.
+        /// As [`here`](Self::here), after some thread has seen that there are restartable sequences; a thread that the kernel does
+        /// not know of gets a seat, too, and has no number.
         #[inline(always)]
         pub(crate) fn here_surely() -> Option<Self> {
-            NonNull::new(thread_pointer().wrapping_offset(restart::known_offset()).cast()).map(Self)
+            Self::at(restart::known_offset())
         }
 
-        /// The CPU that the thread runs on, or ran on just now; `None` while the kernel does not know of the record.
-        pub(crate) fn cpu(self) -> Option<usize> {
-            // SAFETY: the record lies in the thread's own storage.
-            let number = unsafe { &raw const (*self.0.as_ptr()).cpu_id };
-            // SAFETY: as above. Volatile, since the kernel writes it while the thread does not run.
+        fn at(offset: isize) -> Option<Self> {
+            let record = NonNull::new(thread_pointer().wrapping_offset(offset))?;
+            Some(Self { record, number: restart::number() })
+        }
+
+        /// The number of the places that are the thread's, or were just now: that of its CPU, or a smaller one. `None` while the
+        /// kernel does not know of the thread.
+        pub(crate) fn number(self) -> Option<usize> {
+            let number = self.record.as_ptr().wrapping_add(self.number).cast::<i32>();
+            // SAFETY: the record lies in the thread's own storage. Volatile, since the kernel writes it while the thread does not run.
             usize::try_from(unsafe { number.read_volatile() }).ok()
         }
 
@@ -199,7 +213,7 @@ mod sequences {
                     "jz 773f",
                     "sub {top}, 8",
                     "mov [{at}], {top}",;
-                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    record = in(reg) self.record.as_ptr(), number = in(reg) self.number, table = in(reg) table, place = in(reg) place,
                     top = out(reg) _, round = out(reg) round,
                 );
             }
@@ -213,7 +227,7 @@ mod sequences {
                     "cbz {round}, 773f",
                     "sub {top}, {top}, #8",
                     "str {top}, [{at}]",;
-                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    record = in(reg) self.record.as_ptr(), number = in(reg) self.number, table = in(reg) table, place = in(reg) place,
                     top = out(reg) _, round = out(reg) round,
                 );
             }
@@ -239,7 +253,7 @@ mod sequences {
                     "jz 773f",
                     "mov [{top}], {round}",
                     "mov [{at}], {top}",;
-                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    record = in(reg) self.record.as_ptr(), number = in(reg) self.number, table = in(reg) table, place = in(reg) place,
                     round = in(reg) round, top = out(reg) top, end = const BLOCK - 1,
                 );
             }
@@ -254,7 +268,7 @@ mod sequences {
                     "b.eq 773f",
                     "str {round}, [{top}]",
                     "str {top}, [{at}]",;
-                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    record = in(reg) self.record.as_ptr(), number = in(reg) self.number, table = in(reg) table, place = in(reg) place,
                     round = in(reg) round, top = out(reg) top, end = const BLOCK - 1,
                 );
             }
@@ -274,7 +288,7 @@ mod sequences {
                 sequence!("xor {old:e}, {old:e}";
                     "mov {old}, [{at} + {place} * 8]",
                     "mov [{at} + {place} * 8], {new}",;
-                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    record = in(reg) self.record.as_ptr(), number = in(reg) self.number, table = in(reg) table, place = in(reg) place,
                     new = in(reg) new, old = out(reg) old,
                 );
             }
@@ -284,7 +298,7 @@ mod sequences {
                 sequence!("mov {old}, xzr";
                     "ldr {old}, [{at}, {place}, lsl #3]",
                     "str {new}, [{at}, {place}, lsl #3]",;
-                    record = in(reg) self.0.as_ptr(), table = in(reg) table, place = in(reg) place,
+                    record = in(reg) self.record.as_ptr(), number = in(reg) self.number, table = in(reg) table, place = in(reg) place,
                     new = in(reg) new, old = out(reg) old,
                 );
             }
@@ -320,7 +334,7 @@ mod sequences {
         "there are no restartable sequences on this target, or none in this build"
     }
 
-    pub(crate) fn fence(_: usize) -> bool {
+    pub(crate) fn fence() -> bool {
         false
     }
 
@@ -337,7 +351,7 @@ mod sequences {
             None
         }
 
-        pub(crate) fn cpu(self) -> Option<usize> {
+        pub(crate) fn number(self) -> Option<usize> {
             match self {}
         }
 

@@ -8,19 +8,20 @@
 //!
 //!   pop, push, exchange    sequences on that CPU alone, each up to one store (`cpu.rs`)
 //!   trade                  both places of a class ─exchange─▶ a pair of the caller's ─exchange─▶ the places
-//!   hand in                table[cpu] ─swap─▶ other places, empty ones;  fence(cpu);  what was there is the caller's
+//!   hand in                table[n] ─swap─▶ other places, empty ones, for each n;  fence;  what was there is the caller's
 //! ```
 //!
-//! A thread that trades may be moved to another CPU in between, or another thread may come by: what is found where the pair
+//! `n` is the number of the CPU, or, where the kernel tells one, a smaller one that no other thread of the process has while this one
+//! runs: what holds of a CPU here, holds of that. A thread that trades may be moved to another CPU in between, or another thread may come by: what is found where the pair
 //! is put back goes to the depot, so nothing is ever waited for.
 //!
 //! # Invariants
 //! - What lies at a place that is in the table belongs to the CPU; who has exchanged it out, owns it.
-//! - Places are taken out of the table by a swap, and are their taker's after a fence on their CPU: sequences that have read
-//!   the table before it begin anew.
+//! - Places are taken out of the table by a swap, and are their taker's after a fence: sequences that have read the table before
+//!   it begin anew.
 
 use super::Pair;
-use super::cpu::{self, Places, Seat};
+use super::cpu::{self, PLACES, Places, Seat};
 use super::pouch::Pouch;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
@@ -32,6 +33,7 @@ use crate::supply::{METADATA, Supply};
 use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls};
 use core::alloc::Layout;
 use core::array;
+use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 /// Before the first CPU.
@@ -65,7 +67,7 @@ fn previous(class: SizeClass) -> usize {
 
 impl Post {
     pub(crate) fn home(self) -> Home {
-        self.seat.cpu().map_or(Home::COMMON, Home::nth)
+        self.seat.number().map_or(Home::COMMON, Home::nth)
     }
 
     /// Takes a chunk from this CPU's loaded magazine.
@@ -109,7 +111,7 @@ impl Cpus {
         Some(Post { seat, table: Self::first(table) })
     }
 
-    /// The entry of CPU 0.
+    /// The entry of number 0.
     fn first(table: NonNull<Table>) -> cpu::Table {
         table.as_ptr().cast::<AtomicPtr<Places>>().cast_const().wrapping_add(GUARDS)
     }
@@ -157,23 +159,34 @@ impl Cpus {
         self.made().map(|table| unsafe { table.as_ref() })
     }
 
-    /// Fresh magazines for a CPU: none anywhere.
+    /// Fresh places: no magazines anywhere.
     fn make<B: Backend>(supply: Supply<'_, B>) -> Option<NonNull<Places>> {
         let made = supply.acquire(METADATA, Layout::new::<Places>())?.cast::<Places>();
+        let fresh = Places {
+            tops: array::from_fn(|_| AtomicPtr::new(Top::NONE.to_raw())),
+            stirs: Atomic::new(false),
+            home: Cell::new(Home::COMMON),
+            link: AtomicPtr::new(ptr::null_mut()),
+        };
         // SAFETY: just acquired with the layout of it.
-        unsafe {
-            let none = array::from_fn(|_| AtomicPtr::new(Top::NONE.to_raw()));
-            made.write(Places(none, AtomicPtr::new(ptr::null_mut())));
-        }
+        unsafe { made.write(fresh) };
         Some(made)
+    }
+
+    /// The entry of the calling thread's number, if it has one.
+    fn entry(&self, post: Post) -> Option<(Home, &AtomicPtr<Places>)> {
+        let number = post.seat.number()?;
+        Some((Home::nth(number), self.table()?.get(GUARDS + number)?))
     }
 
     /// Sees to it that the calling thread's CPU has places; whether it has.
     #[cold]
     #[inline(never)]
     fn furnish<B: Backend>(&self, post: Post, supply: Supply<'_, B>) -> bool {
-        let Some(entry) = post.seat.cpu().and_then(|cpu| self.table()?.get(GUARDS + cpu)) else { return false };
+        let Some((home, entry)) = self.entry(post) else { return false };
         let Some(made) = Self::make(supply) else { return false };
+        // SAFETY: made just now, known to nobody.
+        unsafe { made.as_ref() }.home.set(home);
         // Release: the places. Relaxed on failure: they are looked at by sequences, which read the table anew.
         if entry.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Relaxed).is_err() {
             // SAFETY: made above, known to nobody.
@@ -244,6 +257,7 @@ impl Cpus {
     ) -> Option<R> {
         let take = || post.exchange(loaded(class), Top::NONE);
         let first = take().or_else(|| self.furnish(post, arsenal.supply(backend)).then(take).flatten())?;
+        self.stir(post);
         let second = post.exchange(previous(class), Top::NONE).unwrap_or(Top::NONE);
         let mut pair = Pair { loaded: first, previous: second };
         let pouch = Pouch::new(post.home());
@@ -259,32 +273,81 @@ impl Cpus {
         Some(result)
     }
 
+    /// Sees to it that the places where the thread trades are not [quiet](Places::is_quiet).
+    fn stir(&self, post: Post) {
+        // Models are of protocols, and of this there is none.
+        if cfg!(all(test, loom)) {
+            return;
+        }
+        if let Some(places) = self.entry(post).and_then(|(_, entry)| Places::at(entry)) {
+            // Relaxed: policy.
+            places.stirs.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Hands in what the CPUs have; of how many it could not: where the kernel does not let us reach into them, or there is no
     /// memory.
     pub(crate) fn hand_in<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> usize {
-        let entries = self.table().map_or(&[][..], |table| &table[GUARDS..]);
-        // Relaxed: whether there is something to take. The exchange acquires.
-        let furnished = entries.iter().enumerate().filter(|(_, entry)| !entry.load(Ordering::Relaxed).is_null());
-        // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
-        if !self.fences.load(Ordering::Relaxed) {
-            return furnished.count();
-        }
-        furnished.filter(|(cpu, entry)| !self.hand_in_one(arsenal, backend, *cpu, entry)).count()
+        self.hand_in_some(arsenal, backend, |_| true)
     }
 
-    /// Puts empty places in the place of a CPU's, and hands these in; whether it could.
-    fn hand_in_one<B: Backend>(&self, arsenal: &Arsenal, backend: &B, cpu: usize, entry: &AtomicPtr<Places>) -> bool {
+    /// Hands in what those CPUs have where nobody has traded since the last call, if the kernel lets us.
+    pub(crate) fn hand_in_quiet<B: Backend>(&self, arsenal: &Arsenal, backend: &B) {
+        let _ = self.hand_in_some(arsenal, backend, Places::is_quiet);
+    }
+
+    fn hand_in_some<B: Backend>(&self, arsenal: &Arsenal, backend: &B, which: impl Fn(&Places) -> bool) -> usize {
+        let entries = self.table().map_or(&[][..], |table| &table[GUARDS..]);
+        let chosen = entries.iter().enumerate().filter(|(_, entry)| Places::at(entry).is_some_and(&which));
+        let mut chosen = chosen.peekable();
         // Asked first: once they are out of the table, there is no way back.
-        let spare = cpu::fence(cpu).then(|| self.spare().or_else(|| Self::make(arsenal.supply(backend)))).flatten();
-        let Some(spare) = spare else { return false };
+        // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
+        if chosen.peek().is_none() || !self.fences.load(Ordering::Relaxed) || !cpu::fence() {
+            return chosen.count();
+        }
+        let (mut missed, mut taken) = (0, None);
+        for (number, entry) in chosen {
+            match self.take_out(arsenal.supply(backend), Home::nth(number), entry) {
+                Some(places) => {
+                    // SAFETY: the caller's, and places live as long as the heap.
+                    unsafe { places.as_ref() }.set_next(taken);
+                    taken = Some(places);
+                }
+                None => missed += 1,
+            }
+        }
+        let Some(first) = taken else { return missed };
+        if !cpu::fence() {
+            // Somebody may be at work there still, for ever.
+            return missed + chain(first).count();
+        }
+        self.empty_all(arsenal, first);
+        missed
+    }
+
+    /// Hands in what is in a chain of the caller's, and keeps it.
+    fn empty_all(&self, arsenal: &Arsenal, first: NonNull<Places>) {
+        let mut last = first;
+        for places in chain(first) {
+            // SAFETY: places live as long as the heap.
+            unsafe { places.as_ref() }.empty(arsenal);
+            last = places;
+        }
+        self.spare_all(first, last);
+    }
+
+    /// Puts empty places in the stead of those at an entry; these, which are the caller's after a fence.
+    fn take_out<B: Backend>(
+        &self,
+        supply: Supply<'_, B>,
+        home: Home,
+        entry: &AtomicPtr<Places>,
+    ) -> Option<NonNull<Places>> {
+        let spare = self.spare().or_else(|| Self::make(supply))?;
+        // SAFETY: the caller's own.
+        unsafe { spare.as_ref() }.home.set(home);
         // Acquire and Release: the places, from their maker or who emptied them, and to who works there.
-        let taken = entry.swap(spare.as_ptr(), Ordering::AcqRel);
-        // Without the fence, somebody may be at work there still, for ever.
-        let Some(taken) = NonNull::new(taken).filter(|_| cpu::fence(cpu)) else { return false };
-        // SAFETY: they live as long as the heap.
-        unsafe { taken.as_ref() }.empty(arsenal, Home::nth(cpu));
-        self.spare_all(taken, taken);
-        true
+        NonNull::new(entry.swap(spare.as_ptr(), Ordering::AcqRel))
     }
 
     /// Empty places for the caller to own, if there are some.
@@ -293,16 +356,10 @@ impl Cpus {
         // Acquire: the places, by the Release in `spare_all`.
         let first = NonNull::new(self.spares.swap(ptr::null_mut(), Ordering::Acquire))?;
         // SAFETY: places live as long as the heap.
-        let link = unsafe { &first.as_ref().1 };
-        // Relaxed all: the chain is the caller's.
-        if let Some(second) = NonNull::new(link.load(Ordering::Relaxed)) {
-            link.store(ptr::null_mut(), Ordering::Relaxed);
-            let mut last = second;
-            // SAFETY: as above.
-            while let Some(next) = NonNull::new(unsafe { last.as_ref() }.1.load(Ordering::Relaxed)) {
-                last = next;
-            }
-            self.spare_all(second, last);
+        let spare = unsafe { first.as_ref() };
+        if let Some(second) = spare.next() {
+            spare.set_next(None);
+            self.spare_all(second, chain(second).last().unwrap_or(second));
         }
         Some(first)
     }
@@ -312,9 +369,8 @@ impl Cpus {
         // Relaxed: the exchange checks it.
         let mut head = self.spares.load(Ordering::Relaxed);
         loop {
-            // Relaxed: the caller's, until the exchange.
             // SAFETY: places live as long as the heap.
-            unsafe { last.as_ref() }.1.store(head, Ordering::Relaxed);
+            unsafe { last.as_ref() }.set_next(NonNull::new(head));
             // Release: the places. Each exchange goes on with the release of the one before.
             match self.spares.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -330,11 +386,8 @@ impl Cpus {
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         let Some(table) = self.table() else { return };
         for entry in table.iter().chain([&self.spares]) {
-            // Relaxed both: nobody else is left.
-            let mut next = NonNull::new(entry.load(Ordering::Relaxed));
-            while let Some(places) = next {
-                // SAFETY: not released yet.
-                next = NonNull::new(unsafe { places.as_ref() }.1.load(Ordering::Relaxed));
+            // Relaxed: nobody else is left. Those in the table have no next.
+            for places in NonNull::new(entry.load(Ordering::Relaxed)).into_iter().flat_map(chain) {
                 // SAFETY: acquired in `make`, and in one place only.
                 unsafe { supply.release(METADATA, places.cast(), Layout::new::<Places>()) };
             }
@@ -346,30 +399,65 @@ impl Cpus {
     /// Rounds of `class` at all places; exact while nobody works.
     pub(crate) fn rounds(&self, class: SizeClass) -> usize {
         let entries = self.table().into_iter().flatten();
-        entries
-            .map(|entry| {
-                // SAFETY: null, or places, which are kept as long as this value.
-                let magazines = unsafe { entry.load(Ordering::Acquire).as_ref() };
-                magazines.map_or(0, |magazines| magazines.rounds(class))
-            })
-            .sum()
+        entries.filter_map(Places::at).map(|places| places.rounds(class)).sum()
     }
 }
 
+/// The places from there on that hang together, of which the caller has the first; each is let go before the next is looked at.
+fn chain(first: NonNull<Places>) -> impl Iterator<Item = NonNull<Places>> {
+    let mut next = Some(first);
+    core::iter::from_fn(move || {
+        let places = next?;
+        // SAFETY: places live as long as the heap.
+        next = unsafe { places.as_ref() }.next();
+        Some(places)
+    })
+}
+
 impl Places {
+    /// Those at an entry of the table, if there are some: anybody's.
+    fn at(entry: &AtomicPtr<Self>) -> Option<&Self> {
+        // Acquire: the places, by the Release in `furnish` or `take_out`.
+        // SAFETY: null, or places, which live as long as the heap.
+        unsafe { entry.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn next(&self) -> Option<NonNull<Self>> {
+        // Relaxed: the caller's.
+        NonNull::new(self.link.load(Ordering::Relaxed))
+    }
+
+    fn set_next(&self, next: Option<NonNull<Self>>) {
+        // Relaxed: the caller's.
+        self.link.store(next.map_or(ptr::null_mut(), NonNull::as_ptr), Ordering::Relaxed);
+    }
+
+    fn top(&self, place: usize) -> Top {
+        // Relaxed: a figure, or the caller's.
+        Top::from_raw(self.tops[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE)
+    }
+
     fn rounds(&self, class: SizeClass) -> usize {
-        // Relaxed: a figure.
-        let top = |place: usize| Top::from_raw(self.0[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE);
-        [loaded(class), previous(class)].map(|place| usize::from(top(place).rounds().0)).iter().sum()
+        [loaded(class), previous(class)].map(|place| usize::from(self.top(place).rounds().0)).iter().sum()
+    }
+
+    /// Whether there are magazines, and nobody has traded here since the last time that this was asked.
+    fn is_quiet(&self) -> bool {
+        // Relaxed both: policy.
+        let stirs = self.stirs.load(Ordering::Relaxed);
+        if stirs {
+            self.stirs.store(false, Ordering::Relaxed);
+        }
+        !stirs && (0..PLACES).any(|place| self.top(place) != Top::NONE)
     }
 
     /// Hands everything in.
-    fn empty(&self, arsenal: &Arsenal, home: Home) {
+    fn empty(&self, arsenal: &Arsenal) {
         for (class, place) in SizeClass::all().flat_map(|class| [(class, loaded(class)), (class, previous(class))]) {
-            // Relaxed, both: the caller owns all of it.
-            let top = Top::from_raw(self.0[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE);
-            self.0[place].store(Top::NONE.to_raw(), Ordering::Relaxed);
-            arsenal.depot.give(class, top, home);
+            let top = self.top(place);
+            // Relaxed: the caller owns all of it.
+            self.tops[place].store(Top::NONE.to_raw(), Ordering::Relaxed);
+            arsenal.depot.give(class, top, self.home.get());
         }
     }
 }

@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "every test binary uses some of it")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod forbid;
+
 use bandolier::{Backend, Bandolier, FromGlobal, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;

@@ -8,9 +8,13 @@
 //!
 //! Which row a block belongs to follows from its layout alone, so `dealloc` looks nothing up before it has to.
 
+mod blocks;
+mod caches;
+mod verbs;
+
 use crate::arsenal::Arsenal;
 use crate::backend::{Backend, Native};
-use crate::cache::cpus::{Cpus, Post};
+use crate::cache::cpus::Cpus;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::holster::Holsters;
 use crate::cache::shared::Slots;
@@ -20,17 +24,17 @@ use crate::geometry::UNITS;
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::reclaim;
-use crate::segment::Contents;
-use crate::size_class::{PerClass, SizeClass};
+use crate::size_class::SizeClass;
 use crate::slab::CHECKED;
-use crate::stats::{Bounds, ClassStats, Locator, Reclaimed, Stats};
-use crate::supply::{Drawn, LARGE, METADATA, Supply};
+use crate::supply::{Drawn, METADATA, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
+
+use caches::{Caches, Whose};
 
 /// Where the rounds of a heap wait: made at the first allocation, in memory of the back-end.
 #[repr(C)]
@@ -41,6 +45,8 @@ struct Heap {
     holsters: Holsters,
     cpus: Cpus,
     slots: Slots,
+    /// In the place of a hybrid.
+    told: Caches,
     witness: Witness,
 }
 
@@ -55,6 +61,7 @@ impl Heap {
                 holsters: Holsters::new(),
                 cpus: Cpus::new(),
                 slots: Slots::new(),
+                told: Caches::Hybrid,
                 witness: Witness::new(),
             }
         }
@@ -77,21 +84,16 @@ impl Heap {
             place.write(Self::new());
         }
         // SAFETY: the caller's promise; the heap there was written just now, and nobody else knows it.
-        unsafe { &mut *place.as_ptr() }.arsenal.tidy = reclaim::tidier::<B>();
+        let heap = unsafe { &mut *place.as_ptr() };
+        heap.arsenal.tidy = reclaim::tidier::<B>();
+        #[cfg(not(all(test, loom)))]
+        if B::SOLE.is_some() {
+            heap.told = Caches::of_environment();
+        }
         #[cfg(all(feature = "std", not(all(test, loom))))]
         // SAFETY: as above; the place is where it stays.
         unsafe { place.as_ref() }.holsters.settle();
     }
-}
-
-/// Whose magazines a thread works from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Caches {
-    /// The CPU's, and of classes in which a thread is busy, its own.
-    Hybrid,
-    Thread,
-    Cpu,
-    Shared,
 }
 
 /// What a block that is no chunk is for.
@@ -419,127 +421,45 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Works on the calling thread's magazines, if the thread works for this heap.
-    #[cfg(all(feature = "std", not(all(test, loom))))]
-    #[inline(always)]
-    fn own<R>(&self, heap: &Heap, work: impl FnOnce(&thread::Turn<'_>) -> R) -> Option<R> {
-        if self.caches == Caches::Shared {
-            return None;
-        }
-        let supply = heap.arsenal.supply(&*self.backend);
-        Self::cache(|cache| {
-            cache.enter(&heap.arsenal, &heap.holsters, supply, thread::register).map(|turn| {
-                if self.caches == Caches::Hybrid {
-                    cache.settle(&heap.arsenal, &turn);
-                }
-                work(&turn)
-            })
-        })
-    }
-
-    /// Where the calling thread works for its CPU, if that is to be seen at once.
-    #[inline(always)]
-    fn post_at_once(&self, class: SizeClass) -> Option<Post> {
-        let heap = self.made()?;
-        if self.caches == Caches::Shared || self.is_own(class) { None } else { heap.cpus.post_at_once() }
-    }
-
-    /// Whether the calling thread is to use its own magazines of `class`, as far as it has a choice.
-    #[inline(always)]
-    fn is_own(&self, class: SizeClass) -> bool {
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        if self.caches == Caches::Hybrid {
-            return Self::cache(|cache| cache.earns(class));
-        }
-        let _ = class;
-        self.caches == Caches::Thread
-    }
-
-    /// Where the calling thread works for its CPU, if it is to.
-    #[inline(always)]
-    fn post(&self, heap: &Heap, class: SizeClass) -> Option<Post> {
-        if self.caches == Caches::Shared || self.is_own(class) {
-            return None;
-        }
-        heap.cpus.post(&heap.arsenal, &*self.backend)
-    }
-
-    #[inline(always)]
-    fn take(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        if let Some(post) = self.post(heap, class) {
-            if let Some(chunk) = heap.cpus.alloc(post, &heap.arsenal, &*self.backend, class) {
-                return Some(chunk);
-            }
-            return heap.slots.alloc(&heap.arsenal, &*self.backend, class);
-        }
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        if let Some(chunk) = self.own(heap, |turn| turn.alloc(&heap.arsenal, &*self.backend, class)) {
-            return chunk;
-        }
-        if self.caches == Caches::Hybrid {
-            // No turn: the thread is being searched, or its cache is gone.
-            let post = heap.cpus.post_at_once();
-            if let Some(chunk) = post.and_then(|post| heap.cpus.alloc(post, &heap.arsenal, &*self.backend, class)) {
-                return Some(chunk);
-            }
-        }
-        heap.slots.alloc(&heap.arsenal, &*self.backend, class)
-    }
-
-    /// Gives a chunk; the home that what was freed is noted for.
-    #[inline(always)]
-    fn give(&self, heap: &Heap, class: SizeClass, chunk: Round) -> Home {
-        if let Some(post) = self.post(heap, class) {
-            if heap.cpus.dealloc(post, &heap.arsenal, &*self.backend, class, chunk) {
-                return post.home();
-            }
-            return heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk);
-        }
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        if let Some(home) = self.own(heap, |turn| turn.dealloc(&heap.arsenal, &*self.backend, class, chunk)) {
-            return home;
-        }
-        if self.caches == Caches::Hybrid {
-            if let Some(post) = heap.cpus.post_at_once() {
-                if heap.cpus.dealloc(post, &heap.arsenal, &*self.backend, class, chunk) {
-                    return post.home();
-                }
-            }
-        }
-        heap.slots.dealloc(&heap.arsenal, &*self.backend, class, chunk)
-    }
-
     /// With its arguments where the fast path has them: it would otherwise move them on every call, for this one's sake.
     ///
     /// It does no more than a CPU's magazine takes, since that is all that a thread without magazines of its own mostly needs.
     #[cold]
     #[inline(never)]
     fn alloc_slow(class: SizeClass, this: &Self) -> *mut u8 {
-        match this.post_at_once(class).and_then(|post| post.pop(class)) {
+        let Some(heap) = this.made() else { return Self::alloc_first(class, this) };
+        let whose = this.whose(heap, class);
+        match Self::post_at_once(heap, whose).and_then(|post| post.pop(class)) {
             Some(chunk) => chunk.as_ptr(),
-            None => Self::alloc_slower(class, this),
+            None => Self::alloc_slower(class, this, whose),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn alloc_slower(class: SizeClass, this: &Self) -> *mut u8 {
-        let Some(heap) = this.heap() else { return ptr::null_mut() };
-        let chunk = this.take(heap, class).or_else(|| this.take_rescued(heap, class));
+    fn alloc_first(class: SizeClass, this: &Self) -> *mut u8 {
+        if this.make().is_some() { Self::alloc_slow(class, this) } else { ptr::null_mut() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slower(class: SizeClass, this: &Self, whose: Whose) -> *mut u8 {
+        let Some(heap) = this.made() else { return ptr::null_mut() };
+        let chunk = this.take(heap, class, whose).or_else(|| this.take_rescued(heap, class, whose));
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     #[cold]
     #[inline(never)]
-    fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
+    fn take_rescued(&self, heap: &Heap, class: SizeClass, whose: Whose) -> Option<Round> {
         self.rescue(heap);
-        let rescued = self.take(heap, class).or_else(|| {
+        let rescued = self.take(heap, class, whose).or_else(|| {
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-            self.take(heap, class)
+            self.take(heap, class, whose)
         });
         rescued.or_else(|| {
             let _grant = heap.arsenal.drawn.exceed(B::SEGMENT)?;
-            self.take(heap, class)
+            self.take(heap, class, whose)
         })
     }
 
@@ -547,17 +467,19 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
-        if !this.post_at_once(class).is_some_and(|post| post.push(class, chunk)) {
-            Self::dealloc_slower(chunk, class, this);
+        // A chunk that is freed came from the heap, so the heap is there.
+        let Some(heap) = this.made() else { return };
+        let whose = this.whose(heap, class);
+        if !Self::post_at_once(heap, whose).is_some_and(|post| post.push(class, chunk)) {
+            Self::dealloc_slower(chunk, class, this, whose);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn dealloc_slower(chunk: Round, class: SizeClass, this: &Self) {
-        // A chunk that is freed came from the heap, so the heap is there.
+    fn dealloc_slower(chunk: Round, class: SizeClass, this: &Self, whose: Whose) {
         let Some(heap) = this.made() else { return };
-        let home = this.give(heap, class, chunk);
+        let home = this.give(heap, class, chunk, whose);
         this.ebb(heap, home);
     }
 
@@ -575,24 +497,6 @@ impl<B: Backend> Bandolier<B> {
         heap.arsenal.retire_idle(&*self.backend, Scope::All);
     }
 
-    /// Hands in all magazines that are in caches: the calling thread's, those of the shared slots, of all CPUs and of all other
-    /// threads; what of the last two it could not reach.
-    fn hand_in(&self, heap: &Heap) -> Reclaimed {
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        let missed_threads = Self::cache(|cache| {
-            let own = cache.flush(&heap.arsenal);
-            heap.holsters.search(&heap.arsenal, &*self.backend, own).0
-        });
-        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
-        let missed_threads = 0;
-        if missed_threads > 0 {
-            heap.arsenal.recall();
-        }
-        heap.slots.hand_in(&heap.arsenal);
-        let missed_cpus = heap.cpus.hand_in(&heap.arsenal, &*self.backend);
-        Reclaimed { missed_threads, missed_cpus, ..Reclaimed::default() }
-    }
-
     #[cold]
     fn check(&self, chunk: *mut u8, class: SizeClass, layout: Layout, held: bool) {
         if let (Some(heap), Some(chunk)) = (self.made(), NonNull::new(chunk)) {
@@ -601,138 +505,6 @@ impl<B: Backend> Bandolier<B> {
     }
 
     // ---- runs and large blocks ---------------------------------------------------------------------------------------
-
-    /// The layout that a large block has in the back-end.
-    fn large(layout: Layout) -> Option<Layout> {
-        Layout::from_size_align(layout.size().max(1), layout.align()).ok()
-    }
-
-    /// A block that is no chunk.
-    #[cold]
-    #[inline(never)]
-    fn alloc_block(&self, layout: Layout, purpose: Use) -> *mut u8 {
-        let Some(heap) = self.heap() else { return ptr::null_mut() };
-        let mut block = self.take_block(heap, layout, purpose);
-        // More than the heap has could not be freed up here, unless it is a limit that refuses it.
-        let drawn = &heap.arsenal.drawn;
-        if block.is_none() && drawn.may_have(layout.size()) {
-            self.rescue(heap);
-            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-            block = self.take_block(heap, layout, purpose).or_else(|| {
-                let _grant = drawn.exceed(layout.size())?;
-                self.take_block(heap, layout, purpose)
-            });
-        }
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
-    }
-
-    fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
-        if Self::kind(layout) == Kind::Large {
-            let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
-            return match purpose {
-                Use::Any => supply.acquire(LARGE, layout),
-                Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
-                Use::Growing => supply.acquire_dense(LARGE, layout),
-            };
-        }
-        let bytes = layout.size().max(1);
-        let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
-        let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, self.home(heap))?;
-        if purpose == Use::Zeroed && !(B::ZEROED && contents == Contents::Untouched) {
-            // SAFETY: the run is ours and has at least the size of the layout.
-            unsafe { block.write_bytes(0, layout.size()) };
-        }
-        Some(block)
-    }
-
-    /// Where the calling thread looks first.
-    fn home(&self, heap: &Heap) -> Home {
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        {
-            let cpu = matches!(self.caches, Caches::Hybrid | Caches::Cpu).then(|| heap.cpus.post_at_once()).flatten();
-            // A thread begins to work for another heap only when it has chunks of it to keep: the heap then waits for it.
-            let home = match cpu {
-                Some(post) => Some(post.home()),
-                None if Self::SOLE => self.own(heap, |turn| turn.home()),
-                None => Self::cache(|cache| cache.turn(&heap.arsenal).map(|turn| turn.home())),
-            };
-            if let Some(home) = home {
-                return home;
-            }
-        }
-        let _ = heap;
-        Home::of_stack()
-    }
-
-    /// # Safety
-    /// As [`GlobalAlloc::dealloc`], for a block that is no chunk.
-    #[cold]
-    #[inline(never)]
-    unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
-        let Some(heap) = self.made() else { return };
-        if Self::kind(layout) == Kind::Run {
-            let home = self.home(heap);
-            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
-            return self.ebb(heap, home);
-        }
-        if let Some(layout) = Self::large(layout) {
-            // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.
-            unsafe { heap.arsenal.supply(&*self.backend).release(LARGE, block, layout) };
-        }
-    }
-
-    /// Gives a block its new size without copying, if that can be done.
-    ///
-    /// # Safety
-    /// As [`GlobalAlloc::realloc`].
-    unsafe fn resize_block(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
-        let heap = self.made()?;
-        match (Self::kind(old), Self::kind(new)) {
-            (Kind::Run, Kind::Run) => {
-                let (from, to, home) = (old.size().max(1), new.size().max(1), self.home(heap));
-                let fits = heap.arsenal.resize_run(&*self.backend, block, from, to, old.align(), home);
-                self.ebb(heap, home);
-                fits.then_some(block)
-            }
-            (Kind::Chunk(old), Kind::Chunk(class)) => (old == class).then_some(block),
-            (Kind::Large, Kind::Large) => {
-                let (old, new) = (Self::large(old)?, Self::large(new)?);
-                // SAFETY: acquired with this layout; the caller goes on with the answer only.
-                let remap = || unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) };
-                remap().or_else(|| {
-                    let (drawn, more) = (&heap.arsenal.drawn, new.size().checked_sub(old.size())?);
-                    drawn.is_soft(more).then(|| self.rescue(heap))?;
-                    heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-                    remap().or_else(|| {
-                        let _grant = drawn.exceed(more)?;
-                        remap()
-                    })
-                })
-            }
-            _ => None,
-        }
-    }
-
-    /// # Safety
-    /// As [`GlobalAlloc::realloc`], with `new` the layout of the new size.
-    #[cold]
-    #[inline(never)]
-    unsafe fn realloc_slow(&self, block: *mut u8, old: Layout, new: Layout) -> *mut u8 {
-        if let Some(block) = NonNull::new(block) {
-            // SAFETY: the caller's promise.
-            if let Some(resized) = unsafe { self.resize_block(block, old, new) } {
-                return resized.as_ptr();
-            }
-        }
-        let moved = Self::alloc_other(new, Use::Growing, self);
-        if !moved.is_null() {
-            // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
-            unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };
-            // SAFETY: the caller's promise; the contents are in the new block.
-            unsafe { self.dealloc(block, old) };
-        }
-        moved
-    }
 
     /// All that the heap shares, if it is there already.
     pub(crate) fn arsenal(&self) -> Option<&Arsenal> {
@@ -745,131 +517,6 @@ impl<B: Backend> Bandolier<B> {
     }
 
     // ---- verbs -------------------------------------------------------------------------------------------------------
-
-    /// Does `work` with a budget that keeps within `bounds`.
-    fn within(&self, bounds: Bounds, work: impl FnOnce(&Heap, &Budget<'_>) -> Reclaimed) -> Reclaimed {
-        let Some(heap) = self.made() else { return Reclaimed::default() };
-        let end = bounds.time.and_then(|time| self.backend.uptime()?.checked_add(time));
-        let over = || end.is_some_and(|end| self.backend.uptime().is_some_and(|now| now >= end));
-        work(heap, &Budget::until(bounds.bytes, &over))
-    }
-
-    /// Gives back what was not needed since the last `trim`: magazines that lay in the depot all the time, slabs and units that
-    /// nobody took anything from, and the magazines of threads that were in no slow path of the allocator.
-    ///
-    /// The first call only begins to look. Call it every so often (every half second, say, or let a
-    /// `Reclaimer` do it): what a working set needs stays, and after a burst all that it has left goes back
-    /// within two or three calls. May be called at any time, from any thread, several at once; allocation goes on meanwhile.
-    pub fn trim(&self) -> Reclaimed {
-        self.trim_within(Bounds::NONE)
-    }
-
-    /// As [`trim`](Self::trim), as far as the bounds allow; a later call goes on.
-    pub fn trim_within(&self, bounds: Bounds) -> Reclaimed {
-        self.within(bounds, |heap, budget| {
-            #[cfg(all(feature = "std", not(all(test, loom))))]
-            let _ = heap.holsters.search_quiet(&heap.arsenal, &*self.backend);
-            reclaim::trim(&heap.arsenal, &*self.backend, budget)
-        })
-    }
-
-    /// Gives back all that lies in the depot, every slab and every segment in which nothing is in use, and the pages of what is
-    /// free. What threads and CPUs have in their magazines stays with them.
-    ///
-    /// May be called at any time, from any thread, several at once; allocation goes on meanwhile.
-    pub fn drain(&self) -> Reclaimed {
-        self.drain_within(Bounds::NONE)
-    }
-
-    /// As [`drain`](Self::drain), as far as the bounds allow; a later call goes on.
-    pub fn drain_within(&self, bounds: Bounds) -> Reclaimed {
-        self.within(bounds, |heap, budget| {
-            reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, budget);
-            reclaim::give_back(&heap.arsenal, &*self.backend, Scope::All, budget)
-        })
-    }
-
-    /// Gives back all that is not in use: takes the magazines of all CPUs and of all threads, asleep or not, and then does what
-    /// [`drain`](Self::drain) does.
-    ///
-    /// May be called at any time, from any thread, several at once; allocation goes on meanwhile. What could not be reached is
-    /// counted in the answer. Of a thread's own magazines the last round of each class may stay, for the thread may be just
-    /// about to take it.
-    ///
-    /// It stops every thread for an instant, with `membarrier` on Linux and `FlushProcessWriteBuffers` on Windows. (The first
-    /// call registers the process for that, which takes Linux some 10 ms once there are threads.) Elsewhere other threads hand
-    /// in what they have when they next run empty or full.
-    pub fn drain_caches(&self) -> Reclaimed {
-        self.drain_caches_within(Bounds::NONE)
-    }
-
-    /// As [`drain_caches`](Self::drain_caches), as far as the bounds allow; a later call goes on. The magazines of threads and
-    /// CPUs are taken in any case.
-    pub fn drain_caches_within(&self, bounds: Bounds) -> Reclaimed {
-        self.within(bounds, |heap, budget| {
-            let Reclaimed { missed_threads, missed_cpus, .. } = self.hand_in(heap);
-            reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, budget);
-            let gone = reclaim::give_back(&heap.arsenal, &*self.backend, Scope::All, budget);
-            Reclaimed { missed_threads, missed_cpus, ..gone }
-        })
-    }
-
-    /// Gives all memory back that is not in use: [`drain_caches`](Self::drain_caches) by its short name.
-    pub fn reclaim(&self) -> Reclaimed {
-        self.drain_caches()
-    }
-
-    /// Hands the calling thread's magazines in at the depot, for a thread that will sleep: other threads can use the
-    /// chunks, and the next [`reclaim`](Self::reclaim) can give them back.
-    pub fn flush_thread(&self) {
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        if let Some(heap) = self.made() {
-            Self::cache(|cache| _ = cache.flush(&heap.arsenal));
-        }
-    }
-
-    /// What the heap holds, in bytes and by class.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let Some(heap) = self.made() else { return Stats::default() };
-        let arsenal = &heap.arsenal;
-        let mut classes = PerClass([ClassStats::default(); SizeClass::COUNT]);
-        for (class, stats) in SizeClass::all().zip(&mut classes.0) {
-            *stats = arsenal.class_stats(class);
-            stats.cached += heap.slots.rounds(class) + heap.cpus.rounds(class);
-            #[cfg(all(feature = "std", not(all(test, loom))))]
-            {
-                stats.cached += heap.holsters.rounds(class);
-            }
-        }
-        let mut stats = Stats::of_classes(classes);
-        stats.large = arsenal.drawn.large.get();
-        stats.in_use += stats.large + arsenal.run_bytes();
-        stats.from_backend = arsenal.drawn.total();
-        stats.metadata = arsenal.drawn.metadata.get();
-        stats.metadata_in_use = size_of::<Heap>() + arsenal.metadata_in_use();
-        #[cfg(all(feature = "std", not(all(test, loom))))]
-        {
-            stats.metadata_in_use += heap.holsters.bytes_in_use();
-        }
-        stats.threads = arsenal.threads();
-        (stats.locator, stats.why) = self.locator();
-        stats
-    }
-
-    /// Where threads find their magazines, and why it is not where they were told to.
-    fn locator(&self) -> (Locator, Option<&'static str>) {
-        let own = if cfg!(feature = "std") { Locator::PerThread } else { Locator::Shared };
-        let why = Cpus::why_not();
-        match self.caches {
-            Caches::Hybrid if why.is_none() => (Locator::Hybrid, None),
-            Caches::Cpu if why.is_none() => (Locator::PerCpu, None),
-            Caches::Hybrid | Caches::Cpu => (own, why),
-            Caches::Thread if own == Locator::Shared => (own, Some("without `std` threads have no caches")),
-            Caches::Thread => (own, None),
-            Caches::Shared => (Locator::Shared, None),
-        }
-    }
 }
 
 impl<B: Backend> Drop for Bandolier<B> {
@@ -961,5 +608,5 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
 }
 
 #[cfg(all(test, loom))]
-#[path = "../loom-tests/heap.rs"]
+#[path = "../../loom-tests/heap.rs"]
 mod loom_tests;

@@ -1,0 +1,114 @@
+//! Pages of the operating system: the only door to `libc` and `windows-sys`.
+//!
+//! Every call here is a system call or two; none takes a lock of ours, none allocates. The kernel's own locks make
+//! them the one part of the allocator that is not lock-free.
+
+pub(crate) mod barrier;
+#[cfg(target_os = "linux")]
+mod exit;
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod imp;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod imp;
+#[cfg(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
+mod record;
+#[cfg(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
+pub(crate) mod restart;
+
+use super::Backend;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::time::Duration;
+
+/// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows.
+///
+/// Pages come zeroed, are taken only when needed, and go back by `munmap` and `MADV_DONTNEED`. Page sizes from 4 to
+/// 64 KiB are served; the size is asked at run time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Os;
+
+/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Writes to standard error, without a lock and without a heap where that can be.
+pub(crate) fn complain(line: &[u8]) {
+    imp::complain(line);
+}
+
+/// What `look` says to the value of a variable of the environment, or to nothing when there is no such variable.
+#[cfg(unix)]
+pub(crate) fn variable<R>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> R) -> R {
+    imp::variable(name, look)
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use exit::at_thread_exit;
+
+/// `bytes` rounded up to whole pages, unless that is more than an object can have.
+fn whole_pages(bytes: usize) -> Option<usize> {
+    let page = imp::page_size();
+    let rounded = bytes.checked_add(page - 1)? & !(page - 1);
+    (rounded <= isize::MAX as usize).then_some(rounded)
+}
+
+// SAFETY: the kernel hands out pages that are valid, zero and disjoint until they are unmapped; nothing here
+// allocates, panics, or calls a heap.
+unsafe impl Backend for Os {
+    const ZEROED: bool = true;
+    const PURGES: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let bytes = whole_pages(layout.size())?;
+        let huge = (bytes >= HUGE_PAGE).then(|| imp::map(bytes, layout.align().max(HUGE_PAGE))).flatten();
+        huge.or_else(|| imp::map(bytes, layout.align()))
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        if let Some(bytes) = whole_pages(layout.size()) {
+            // SAFETY: `acquire` mapped these pages for this layout, and nothing uses them any more.
+            unsafe { imp::unmap(block, bytes) };
+        }
+    }
+
+    fn granule(&self) -> usize {
+        imp::page_size().min(Self::UNIT)
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours and its contents are not wanted, by this method's contract; it is whole pages
+        // wherever pages have at most 64 KiB.
+        bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
+    }
+
+    unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
+        if let Some(bytes) = whole_pages(layout.size()).filter(|&bytes| bytes >= HUGE_PAGE) {
+            // SAFETY: `acquire` or `remap` mapped these pages for this layout, by this method's contract.
+            unsafe { imp::prefer_huge_pages(block, bytes) };
+        }
+    }
+
+    fn uptime(&self) -> Option<Duration> {
+        imp::uptime()
+    }
+
+    unsafe fn remap(&self, block: NonNull<u8>, layout: Layout, bytes: usize) -> Option<NonNull<u8>> {
+        let (old, new) = (whole_pages(layout.size())?, whole_pages(bytes)?);
+        if old == new {
+            return Some(block);
+        }
+        // SAFETY: `acquire` mapped the old pages for this layout.
+        unsafe { imp::remap(block, old, new, layout.align()) }
+    }
+}

@@ -1,0 +1,145 @@
+//! `mmap` and `madvise`.
+
+use crate::sync::{Atomic, Ordering};
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+
+pub(super) fn page_size() -> usize {
+    static SIZE: Atomic<usize> = Atomic::new(0);
+    // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
+    let known = SIZE.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: `sysconf` has no conditions.
+    let asked = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let size = usize::try_from(asked).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096);
+    SIZE.store(size, Ordering::Relaxed);
+    size
+}
+
+pub(super) fn uptime() -> Option<Duration> {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a timespec that the call may write.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    (failed == 0).then(|| Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
+}
+
+pub(super) fn variable<R>(name: &CStr, look: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: a name that ends with a zero. That nobody changes the environment meanwhile is asked of every program that has threads.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    // SAFETY: null, or a string of the environment.
+    look(if value.is_null() { &[] } else { unsafe { CStr::from_ptr(value) }.to_bytes() })
+}
+
+pub(super) fn complain(line: &[u8]) {
+    // SAFETY: the bytes are there. If they cannot be written there is nobody left to tell.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+}
+
+/// Fresh pages at an address that the kernel chooses.
+fn map_anywhere(bytes: usize, protection: i32) -> Option<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new private mapping, not fixed: it touches no existing one.
+    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
+}
+
+pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+    let start = map_anywhere(bytes, libc::PROT_READ | libc::PROT_WRITE)?;
+    if start.addr().get() & (align - 1) == 0 {
+        return Some(start);
+    }
+    // SAFETY: mapped just now, used by nobody.
+    unsafe { unmap(start, bytes) };
+    map_aligned(bytes, align, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// Maps more than is needed, and cuts off what sticks out on both sides.
+fn map_aligned(bytes: usize, align: usize, protection: i32) -> Option<NonNull<u8>> {
+    let wide = bytes.checked_add(align)?.checked_sub(page_size())?;
+    let start = map_anywhere(wide, protection)?;
+    let front = start.addr().get().wrapping_neg() & (align - 1);
+    let block = NonNull::new(start.as_ptr().wrapping_add(front))?;
+    let behind = NonNull::new(block.as_ptr().wrapping_add(bytes))?;
+    // SAFETY: `front <= align - page`, so `front + bytes <= wide`: this part lies in the new mapping, at whole pages,
+    // and nobody uses it yet.
+    unsafe { unmap(start, front) };
+    // SAFETY: the same holds of the part behind the block.
+    unsafe { unmap(behind, wide - front - bytes) };
+    Some(block)
+}
+
+/// # Safety
+/// The pages are mapped, ours, and in use by nobody.
+pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize) {
+    if bytes != 0 {
+        // SAFETY: the caller's promise. It fails only when the kernel cannot split a mapping; the pages then stay,
+        // and no one refers to them.
+        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    }
+}
+
+/// # Safety
+/// The pages are ours, and their contents are not wanted.
+pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // SAFETY: the caller's promise. `MADV_DONTNEED` on private anonymous memory makes it read as zero.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        // Elsewhere the advice may keep the old contents; a fresh mapping over the range does not.
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the range is ours by the caller's promise, so replacing it takes from nobody.
+        let mapped = unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
+        mapped != libc::MAP_FAILED
+    }
+}
+
+/// # Safety
+/// The pages are mapped, and ours.
+pub(super) unsafe fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: the caller's promise; contents do not change. Where the kernel has no huge pages, nothing happens.
+    unsafe {
+        libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (start, bytes);
+}
+
+/// # Safety
+/// `old` bytes of whole pages are mapped at `block` and ours; when the answer is a block, only that one is valid.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) unsafe fn remap(block: NonNull<u8>, old: usize, new: usize, align: usize) -> Option<NonNull<u8>> {
+    let flags = if align <= page_size() { libc::MREMAP_MAYMOVE } else { 0 };
+    // SAFETY: the caller's promise; without MAYMOVE the block keeps its place and so its alignment.
+    let moved = unsafe { libc::mremap(block.as_ptr().cast(), old, new, flags) };
+    if moved != libc::MAP_FAILED {
+        return NonNull::new(moved.cast());
+    }
+    if flags != 0 {
+        return None;
+    }
+    // The place is too narrow and the alignment is more than a page's: move to an aligned place of our choice.
+    let place = map_aligned(new, align, libc::PROT_NONE)?;
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: `place` is a mapping of `new` bytes of ours which nobody uses: the move may replace it.
+    let moved = unsafe { libc::mremap(block.as_ptr().cast(), old, new, flags, place.as_ptr()) };
+    if moved == libc::MAP_FAILED {
+        // Some kernels have unmapped the place by now, and it may be somebody else's: its addresses are given up.
+        return None;
+    }
+    NonNull::new(moved.cast())
+}
+
+/// # Safety
+/// None: nothing is done where the kernel has no `mremap`.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) unsafe fn remap(_: NonNull<u8>, _: usize, _: usize, _: usize) -> Option<NonNull<u8>> {
+    None
+}

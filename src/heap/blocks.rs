@@ -1,0 +1,124 @@
+//! Blocks that are no chunks: runs of units, and what the back-end serves itself.
+
+use super::{Bandolier, Heap, Kind, ROOM, Use};
+use crate::backend::Backend;
+use crate::segment::Contents;
+use crate::supply::LARGE;
+use crate::surplus::{Budget, Scope};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{self, NonNull};
+
+impl<B: Backend> Bandolier<B> {
+    /// The layout that a large block has in the back-end.
+    pub(super) fn large(layout: Layout) -> Option<Layout> {
+        Layout::from_size_align(layout.size().max(1), layout.align()).ok()
+    }
+
+    /// A block that is no chunk.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn alloc_block(&self, layout: Layout, purpose: Use) -> *mut u8 {
+        let Some(heap) = self.heap() else { return ptr::null_mut() };
+        let mut block = self.take_block(heap, layout, purpose);
+        // More than the heap has could not be freed up here, unless it is a limit that refuses it.
+        let drawn = &heap.arsenal.drawn;
+        if block.is_none() && drawn.may_have(layout.size()) {
+            self.rescue(heap);
+            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
+            block = self.take_block(heap, layout, purpose).or_else(|| {
+                let _grant = drawn.exceed(layout.size())?;
+                self.take_block(heap, layout, purpose)
+            });
+        }
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    pub(super) fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
+        if Self::kind(layout) == Kind::Large {
+            let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
+            return match purpose {
+                Use::Any => supply.acquire(LARGE, layout),
+                Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
+                Use::Growing => supply.acquire_dense(LARGE, layout),
+            };
+        }
+        let bytes = layout.size().max(1);
+        let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
+        let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, self.home(heap))?;
+        if purpose == Use::Zeroed && !(B::ZEROED && contents == Contents::Untouched) {
+            // SAFETY: the run is ours and has at least the size of the layout.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        Some(block)
+    }
+
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`], for a block that is no chunk.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
+        let Some(heap) = self.made() else { return };
+        if Self::kind(layout) == Kind::Run {
+            let home = self.home(heap);
+            heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
+            return self.ebb(heap, home);
+        }
+        if let Some(layout) = Self::large(layout) {
+            // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.
+            unsafe { heap.arsenal.supply(&*self.backend).release(LARGE, block, layout) };
+        }
+    }
+
+    /// Gives a block its new size without copying, if that can be done.
+    ///
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`].
+    pub(super) unsafe fn resize_block(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        let heap = self.made()?;
+        match (Self::kind(old), Self::kind(new)) {
+            (Kind::Run, Kind::Run) => {
+                let (from, to, home) = (old.size().max(1), new.size().max(1), self.home(heap));
+                let fits = heap.arsenal.resize_run(&*self.backend, block, from, to, old.align(), home);
+                self.ebb(heap, home);
+                fits.then_some(block)
+            }
+            (Kind::Chunk(old), Kind::Chunk(class)) => (old == class).then_some(block),
+            (Kind::Large, Kind::Large) => {
+                let (old, new) = (Self::large(old)?, Self::large(new)?);
+                // SAFETY: acquired with this layout; the caller goes on with the answer only.
+                let remap = || unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) };
+                remap().or_else(|| {
+                    let (drawn, more) = (&heap.arsenal.drawn, new.size().checked_sub(old.size())?);
+                    drawn.is_soft(more).then(|| self.rescue(heap))?;
+                    heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
+                    remap().or_else(|| {
+                        let _grant = drawn.exceed(more)?;
+                        remap()
+                    })
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`], with `new` the layout of the new size.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn realloc_slow(&self, block: *mut u8, old: Layout, new: Layout) -> *mut u8 {
+        if let Some(block) = NonNull::new(block) {
+            // SAFETY: the caller's promise.
+            if let Some(resized) = unsafe { self.resize_block(block, old, new) } {
+                return resized.as_ptr();
+            }
+        }
+        let moved = Self::alloc_other(new, Use::Growing, self);
+        if !moved.is_null() {
+            // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
+            unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };
+            // SAFETY: the caller's promise; the contents are in the new block.
+            unsafe { self.dealloc(block, old) };
+        }
+        moved
+    }
+}

@@ -1,0 +1,182 @@
+//! Whose magazines a call works from: the thread's, the CPU's, or the slots that all share.
+
+use super::{Bandolier, Heap};
+use crate::backend::Backend;
+use crate::cache::cpus::{Cpus, Post};
+#[cfg(all(feature = "std", not(all(test, loom))))]
+use crate::cache::thread;
+use crate::home::Home;
+use crate::magazine::Round;
+use crate::size_class::SizeClass;
+use crate::stats::{Locator, Reclaimed};
+
+/// Whose magazines threads work from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Caches {
+    /// The CPU's, and of classes in which a thread is busy, its own.
+    Hybrid,
+    Thread,
+    Cpu,
+    Shared,
+}
+
+impl Caches {
+    /// What the environment says, for a program that cannot be built anew: instead of `Hybrid`, and nothing else.
+    ///
+    /// It is asked once, when the heap of the process is made.
+    #[cfg(not(all(test, loom)))]
+    pub(super) fn of_environment() -> Self {
+        #[cfg(all(feature = "std", unix))]
+        return crate::backend::os::variable(c"BANDOLIER_CACHES", |value| match value {
+            b"per-thread" => Self::Thread,
+            b"per-cpu" => Self::Cpu,
+            _ => Self::Hybrid,
+        });
+        #[cfg(not(all(feature = "std", unix)))]
+        Self::Hybrid
+    }
+}
+
+/// Whose magazines one call looks at first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    Thread,
+    Cpu,
+    Anybody,
+}
+
+impl<B: Backend> Bandolier<B> {
+    /// How threads are served that come by this value.
+    #[inline(always)]
+    fn caches(&self, heap: &Heap) -> Caches {
+        if self.caches == Caches::Hybrid { heap.told } else { self.caches }
+    }
+
+    /// Whose magazines of `class` the calling thread is to use, as far as they are to be had; counts the call.
+    #[inline(always)]
+    pub(super) fn whose(&self, heap: &Heap, class: SizeClass) -> Whose {
+        let _ = class;
+        match self.caches(heap) {
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            Caches::Hybrid if Self::cache(|cache| cache.earns(class)) => Whose::Thread,
+            Caches::Hybrid | Caches::Cpu => Whose::Cpu,
+            Caches::Thread => Whose::Thread,
+            Caches::Shared => Whose::Anybody,
+        }
+    }
+
+    /// Where the calling thread works for its CPU, if it is to, and that is to be seen at once.
+    #[inline(always)]
+    pub(super) fn post_at_once(heap: &Heap, whose: Whose) -> Option<Post> {
+        (whose == Whose::Cpu).then(|| heap.cpus.post_at_once()).flatten()
+    }
+
+    /// Works on the calling thread's magazines, if the thread works for this heap.
+    #[cfg(all(feature = "std", not(all(test, loom))))]
+    #[inline(always)]
+    fn own<R>(&self, heap: &Heap, work: impl FnOnce(&thread::Turn<'_>) -> R) -> Option<R> {
+        let supply = heap.arsenal.supply(&*self.backend);
+        Self::cache(|cache| {
+            cache.enter(&heap.arsenal, &heap.holsters, supply, thread::register).map(|turn| {
+                if self.caches(heap) == Caches::Hybrid {
+                    cache.settle(&heap.arsenal, &turn);
+                }
+                work(&turn)
+            })
+        })
+    }
+
+    /// Takes a chunk, after who was to be asked at once had none.
+    #[inline(always)]
+    pub(super) fn take(&self, heap: &Heap, class: SizeClass, whose: Whose) -> Option<Round> {
+        let (arsenal, backend) = (&heap.arsenal, &*self.backend);
+        if whose == Whose::Anybody {
+            return heap.slots.alloc(arsenal, backend, class);
+        }
+        let of_cpu = |post| heap.cpus.alloc(post, arsenal, backend, class);
+        let mut post = (whose == Whose::Cpu).then(|| heap.cpus.post(arsenal, backend)).flatten();
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if post.is_none() {
+            if let Some(chunk) = self.own(heap, |turn| turn.alloc(arsenal, backend, class)) {
+                return chunk;
+            }
+        }
+        // Without a turn: the thread is being searched, or its cache is gone.
+        post = post.or_else(|| heap.cpus.post_at_once());
+        post.and_then(of_cpu).or_else(|| heap.slots.alloc(arsenal, backend, class))
+    }
+
+    /// Gives a chunk, after who was to be asked at once had no room; the home that what was freed is noted for.
+    #[inline(always)]
+    pub(super) fn give(&self, heap: &Heap, class: SizeClass, chunk: Round, whose: Whose) -> Home {
+        let (arsenal, backend) = (&heap.arsenal, &*self.backend);
+        if whose == Whose::Anybody {
+            return heap.slots.dealloc(arsenal, backend, class, chunk);
+        }
+        let mut post = (whose == Whose::Cpu).then(|| heap.cpus.post(arsenal, backend)).flatten();
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        if post.is_none() {
+            if let Some(home) = self.own(heap, |turn| turn.dealloc(arsenal, backend, class, chunk)) {
+                return home;
+            }
+        }
+        // As in `take`.
+        post = post.or_else(|| heap.cpus.post_at_once());
+        match post {
+            Some(post) if heap.cpus.dealloc(post, arsenal, backend, class, chunk) => post.home(),
+            _ => heap.slots.dealloc(arsenal, backend, class, chunk),
+        }
+    }
+
+    /// Where the calling thread looks first.
+    pub(super) fn home(&self, heap: &Heap) -> Home {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        {
+            let by_cpu = matches!(self.caches(heap), Caches::Hybrid | Caches::Cpu);
+            let cpu = by_cpu.then(|| heap.cpus.post_at_once()).flatten();
+            // A thread begins to work for another heap only when it has chunks of it to keep: the heap then waits for it.
+            let home = match cpu {
+                Some(post) => Some(post.home()),
+                None if Self::SOLE && self.caches != Caches::Shared => self.own(heap, |turn| turn.home()),
+                None => Self::cache(|cache| cache.turn(&heap.arsenal).map(|turn| turn.home())),
+            };
+            if let Some(home) = home {
+                return home;
+            }
+        }
+        let _ = heap;
+        Home::of_stack()
+    }
+
+    /// Hands in all magazines that are in caches: the calling thread's, those of the shared slots, of all CPUs and of all other
+    /// threads; what of the last two it could not reach.
+    pub(super) fn hand_in(&self, heap: &Heap) -> Reclaimed {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        let missed_threads = Self::cache(|cache| {
+            let own = cache.flush(&heap.arsenal);
+            heap.holsters.search(&heap.arsenal, &*self.backend, own).0
+        });
+        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+        let missed_threads = 0;
+        if missed_threads > 0 {
+            heap.arsenal.recall();
+        }
+        heap.slots.hand_in(&heap.arsenal);
+        let missed_cpus = heap.cpus.hand_in(&heap.arsenal, &*self.backend);
+        Reclaimed { missed_threads, missed_cpus, ..Reclaimed::default() }
+    }
+
+    /// Where threads find their magazines, and why it is not where they were told to.
+    pub(super) fn locator(&self, heap: &Heap) -> (Locator, Option<&'static str>) {
+        let own = if cfg!(feature = "std") { Locator::PerThread } else { Locator::Shared };
+        let why = Cpus::why_not();
+        match self.caches(heap) {
+            Caches::Hybrid if why.is_none() => (Locator::Hybrid, None),
+            Caches::Cpu if why.is_none() => (Locator::PerCpu, None),
+            Caches::Hybrid | Caches::Cpu => (own, why),
+            Caches::Thread if own == Locator::Shared => (own, Some("without `std` threads have no caches")),
+            Caches::Thread => (own, None),
+            Caches::Shared => (Locator::Shared, None),
+        }
+    }
+}
