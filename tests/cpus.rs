@@ -110,10 +110,11 @@ fn interrupted_by_signals() {
     let heap = Bandolier::with_backend(Os).per_cpu();
     // SAFETY: a handler that does nothing, for a signal that nobody uses here.
     unsafe { libc::signal(libc::SIGUSR2, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    let process = std::process::id();
     crowd(&heap, TURNS, |threads| {
         for &thread in threads {
             // SAFETY: the thread is there until the crowd is over.
-            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR2) };
+            unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR2) };
         }
     });
 }

@@ -1,5 +1,6 @@
 //! The project's commands; `cargo xtask` lists them.
 
+mod arm64;
 mod asm;
 mod bench;
 mod callgrind;
@@ -51,6 +52,12 @@ const TASKS: &[Task] = &[
         args: "[--write]",
         what: "the instructions of the fast path, against docs/DESIGN.md; --write: records them there",
         go: paths::run,
+    },
+    Task {
+        name: "arm64",
+        args: "[test..]",
+        what: "tests, or that of the CPUs' caches, in an emulated machine on two kernels (Debian, qemu)",
+        go: arm64::run,
     },
     Task { name: "miri", args: "[filter]", what: "the tests under Miri (nightly)", go: nightly::miri },
     Task {

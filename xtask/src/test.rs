@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "unit, integration and doc tests; examples build", go: test },
     Step { name: "release", what: "unit and integration tests, optimised", go: release },
     Step { name: "caches", what: "the same tests with other caches than the default", go: caches },
+    Step { name: "musl", what: "the tests with a libc that knows no restartable sequences", go: musl },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
@@ -158,6 +159,19 @@ fn caches(run: &Run<'_>) -> Result<(), String> {
         Call::cargo(run.root, &args).env("BANDOLIER_CACHES", caches).run()?;
     }
     Ok(())
+}
+
+fn musl(run: &Run<'_>) -> Result<(), String> {
+    const TARGET: &str = "x86_64-unknown-linux-musl";
+    let here = Call::new(run.root, "rustc", &["-vV"]).output().unwrap_or_default();
+    if !here.contains("host: x86_64-unknown-linux-gnu") {
+        return run.unless_missing("tests with musl", Err("not on this machine".into()), || Ok(()));
+    }
+    let args = [&["test"], LIBRARY, &["--release", "--lib", "--tests", "--target", TARGET]].concat();
+    run.unless_missing("tests with musl", cargo::need_target(run.root, TARGET), || {
+        // A dependency of the benches wants a C compiler for the target, and any for this processor will do.
+        Call::cargo(run.root, &args).env("CC_x86_64_unknown_linux_musl", "cc").run()
+    })
 }
 
 fn service(run: &Run<'_>) -> Result<(), String> {

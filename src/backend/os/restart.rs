@@ -125,8 +125,9 @@ fn is_program() -> bool {
         let object = unsafe { &*object };
         let here = (look as *const ()).addr();
         let has_it = (0..usize::from(object.dlpi_phnum)).any(|n| {
+            let part = object.dlpi_phdr.wrapping_add(n);
             // SAFETY: so many headers.
-            let part = unsafe { &*object.dlpi_phdr.add(n) };
+            let part = unsafe { &*part };
             let start = (object.dlpi_addr as usize).wrapping_add(part.p_vaddr as usize);
             part.p_type == libc::PT_LOAD && here.wrapping_sub(start) < part.p_memsz as usize
         });
