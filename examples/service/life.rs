@@ -4,6 +4,7 @@
 //!   start ─ fill ─ load ─ burst ─ idle ─ reclaim     names and times, in order; the last one ends with the samples
 //! ```
 
+use core::time::Duration;
 use std::time::Instant;
 
 use crate::sampler::Sample;
@@ -34,11 +35,20 @@ impl Life {
         begin.zip(end).map_or(0.0, |(begin, end)| end.saturating_duration_since(begin).as_secs_f64())
     }
 
-    /// Samples as seconds and bytes, if each phase begins at the second that `begins` says.
-    pub(crate) fn told_from(&self, begins: &[f64]) -> impl Iterator<Item = (f64, u64)> {
-        self.samples.iter().filter_map(|&(when, bytes)| {
-            let nth = self.phases.iter().rposition(|&(_, begin)| begin <= when)?;
-            Some((begins.get(nth)? + (when - self.phases[nth].1).as_secs_f64(), bytes))
-        })
+    /// Samples as seconds and bytes, if each phase begins at the second that `begins` says; until it does, what was seen
+    /// last in the one before holds.
+    pub(crate) fn told_from(&self, begins: &[f64]) -> Vec<(f64, u64)> {
+        let mut points = Vec::with_capacity(self.samples.len() + self.phases.len());
+        let (mut now, mut last) = (0, None);
+        for &(when, bytes) in &self.samples {
+            let nth = self.phases.iter().rposition(|&(_, begin)| begin <= when).unwrap_or(0);
+            let begin = begins.get(nth).copied().unwrap_or_default();
+            points.extend(last.filter(|_| nth > now).map(|last| (begin, last)));
+            let since =
+                self.phases.get(nth).map_or(Duration::ZERO, |&(_, begin)| when.saturating_duration_since(begin));
+            points.push((begin + since.as_secs_f64(), bytes));
+            (now, last) = (nth, Some(bytes));
+        }
+        points
     }
 }

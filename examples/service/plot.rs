@@ -21,7 +21,10 @@ pub(crate) fn render(contestants: &[Contestant], round: &Round) -> Result<String
     let phases: Vec<_> = life.phases().collect();
     let begins: Vec<_> = begins(round, phases.len()).collect();
     let line = |(contestant, life): (&Contestant, &Life)| -> Line<'static> {
-        (contestant.name, life.told_from(&begins).map(|(at, bytes)| (at, bytes as f64 / f64::from(1 << 20))).collect())
+        (
+            contestant.name,
+            life.told_from(&begins).into_iter().map(|(at, bytes)| (at, bytes as f64 / f64::from(1 << 20))).collect(),
+        )
     };
     let lines = contestants.iter().zip(lives()).map(line).collect();
     // The start is too short to be seen.

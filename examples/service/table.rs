@@ -117,7 +117,8 @@ fn meanings(plan: &Plan, contestants: &[Contestant], rounds: &[Round]) -> String
     let calls: Vec<_> = rounds.last().into_iter().flat_map(|round| contestants.iter().zip(round)).map(called).collect();
     format!(
         "burst: {batches} imports of about a megabyte of JSON, then their deletion, the cache in use meanwhile\n\
-         idle: {idle} s without a request; reclaim: {}\n",
+         idle: {idle} s without a request\n\
+         reclaim: {}\n",
         calls.join(", "),
     )
 }
