@@ -4,8 +4,8 @@
 #     cargo build --release --example service && examples/service/checks.sh target/release/examples/service
 set -u
 service=${1:?the path of the built example}
-out=$(mktemp) err=$(mktemp)
-trap 'rm -f "$out" "$err"' EXIT
+out=$(mktemp) err=$(mktemp) svg=$(mktemp)
+trap 'rm -f "$out" "$err" "$svg"' EXIT
 failed=0
 
 check() { # what it is, then a command that holds if it is so
@@ -25,10 +25,13 @@ child() {
     echo "$pid"
 }
 
-"$service" --quick >"$out" 2>"$err"
+"$service" --quick --svg "$svg" >"$out" 2>"$err"
 check 'a quick run succeeds' [ $? -eq 0 ]
 for row in requests/s p50 p99 'peak RSS' 'before the load' 'after the burst' 'after idle' 'after reclaim'; do
     check "the table has the row: $row" says "$row" "$out"
+done
+for word in '^<svg' bandolier system fill load burst idle reclaim MiB seconds; do
+    check "the plot has: $word" says "$word" "$svg"
 done
 check 'without a terminal each phase is a plain line' says '^round 1 of 1, system: reclaim$' "$err"
 check 'and nothing moves the cursor' [ -z "$(tr -d '\n\040-\176' <"$err")" ]
@@ -61,4 +64,8 @@ check 'a service does not outlive its command' gone "$orphan"
 "$service" --prot 1 >"$out" 2>"$err"
 check 'an unknown option is a mistake' [ $? -eq 2 ]
 check 'told in one line' lines 1 "$err"
+
+"$service" --quick --svg "$svg/nowhere.svg" >"$out" 2>"$err"
+check 'a plot that has no folder is a mistake' [ $? -eq 2 ]
+check 'told in one line, too' lines 1 "$err"
 exit $failed

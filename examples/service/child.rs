@@ -3,13 +3,13 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 use crate::Failure;
-use crate::either::{Side, VARIABLE};
+use crate::contestant::Contestant;
 use crate::server::LISTENING;
 
 /// How long a service may take to say where it listens.
@@ -18,13 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Service {
-    side: Side,
+    name: &'static str,
     process: Child,
 }
 
 impl Service {
-    pub(crate) fn start(side: Side, port: u16) -> Result<Self, Failure> {
-        Ok(Self { side, process: command(side, port)?.spawn()? })
+    /// Its stdin ends when this process does, however that comes.
+    pub(crate) fn start(contestant: &Contestant, port: u16) -> Result<Self, Failure> {
+        let mut command = contestant.command(port)?;
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Ok(Self { name: contestant.name, process })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where it listens; asked once.
@@ -40,7 +47,7 @@ impl Service {
 
     /// A failure that names its phase, and the death behind it where there was one.
     pub(crate) fn explain(&mut self, failure: Failure) -> Failure {
-        let name = self.side.name();
+        let name = self.name;
         match self.death() {
             Some(status) => format!("the {name} service died ({status}) during {failure}").into(),
             None => format!("the {name} service failed during {failure}").into(),
@@ -65,15 +72,6 @@ impl Drop for Service {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// This program again; its stdin ends when this process does, however that comes.
-fn command(side: Side, port: u16) -> Result<Command, Failure> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--port").arg(port.to_string());
-    command.env(VARIABLE.to_str()?, side.name());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    Ok(command)
 }
 
 /// `None` where there is none in time.

@@ -17,15 +17,17 @@ use std::alloc::System;
 
 use bandolier::Bandolier;
 
+use crate::allocator::Allocator;
+
 /// Set: this process is a service, on the allocator it names. Not set: this process is the command, on System.
 pub(crate) const VARIABLE: &CStr = c"BANDOLIER_SERVICE";
 
 /// The heap of a process on [`Side::Bandolier`].
-pub(crate) static BANDOLIER: Bandolier = Bandolier::new();
+static BANDOLIER: Bandolier = Bandolier::new();
 
 static CHOICE: AtomicU8 = AtomicU8::new(Side::UNDECIDED);
 
-/// An allocator to compare.
+/// An allocator that this program can run on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Side {
@@ -34,8 +36,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// In the order in which they run.
-    pub(crate) const BOTH: [Self; 2] = [Self::Bandolier, Self::System];
+    const BOTH: [Self; 2] = [Self::Bandolier, Self::System];
 
     const UNDECIDED: u8 = 0;
 
@@ -43,6 +44,14 @@ impl Side {
         match self {
             Self::Bandolier => "bandolier",
             Self::System => "system",
+        }
+    }
+
+    /// What a service on this side asks.
+    pub(crate) fn allocator(self) -> &'static dyn Allocator {
+        match self {
+            Self::Bandolier => &BANDOLIER,
+            Self::System => &System,
         }
     }
 

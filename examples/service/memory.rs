@@ -1,8 +1,8 @@
-//! A process's memory: what the kernel counts, what the heap counts, and how to ask for it back.
+//! A process's memory: what the kernel counts, and what the heap counts.
 
 use serde::{Deserialize, Serialize};
 
-use crate::either::{BANDOLIER, Side};
+use crate::allocator::Allocator;
 
 /// In bytes.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -22,60 +22,38 @@ pub(crate) struct Heap {
     pub(crate) in_use: usize,
 }
 
-/// `bandolier::Reclaimed`, in bytes; `malloc_trim` does not say how much it gave back.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+/// What an allocator did when it was asked for all that it could spare.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Reclaimed {
+    /// As it is called in a program.
+    pub(crate) call: String,
+    /// Only Bandolier tells.
+    pub(crate) bytes: Option<Bytes>,
+}
+
+/// `bandolier::Reclaimed`, in bytes.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Bytes {
     pub(crate) released: usize,
     pub(crate) purged: usize,
 }
 
 impl Memory {
-    pub(crate) fn now(side: Side) -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Self {
-            resident: field(&status, "VmRSS:"),
-            peak: field(&status, "VmHWM:"),
-            heap: (side == Side::Bandolier).then(Heap::now),
-        }
+    pub(crate) fn now(allocator: &dyn Allocator) -> Self {
+        let status = status("self");
+        Self { resident: field(&status, RESIDENT), peak: field(&status, "VmHWM:"), heap: allocator.heap() }
     }
 }
 
-impl Heap {
-    fn now() -> Self {
-        let stats = BANDOLIER.stats();
-        Self { from_backend: stats.from_backend, in_use: stats.in_use }
-    }
+const RESIDENT: &str = "VmRSS:";
+
+/// What the process `pid` has resident, in bytes.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    field(&status(&pid.to_string()), RESIDENT)
 }
 
-/// Asks this process's allocator for all that it can spare.
-pub(crate) fn reclaim(side: Side) -> Option<Reclaimed> {
-    match side {
-        Side::Bandolier => Some(drain()),
-        Side::System => trim(),
-    }
-}
-
-/// What [`reclaim`] calls.
-pub(crate) const fn verb(side: Side) -> &'static str {
-    match side {
-        Side::Bandolier => "Bandolier::reclaim()",
-        Side::System if cfg!(all(target_os = "linux", target_env = "gnu")) => "malloc_trim(0)",
-        Side::System => "nothing: this system's allocator has no such call",
-    }
-}
-
-fn drain() -> Reclaimed {
-    let reclaimed = BANDOLIER.reclaim();
-    Reclaimed { released: reclaimed.released, purged: reclaimed.purged() }
-}
-
-fn trim() -> Option<Reclaimed> {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: `malloc_trim` may be called at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-    None
+fn status(process: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default()
 }
 
 /// `VmRSS:     1234 kB`, in bytes.

@@ -16,9 +16,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan, services: usize) -> Self {
         let style = ProgressStyle::with_template(TEMPLATE).expect("the template is a constant, and right");
-        let steps = plan.rounds * 2 * PHASES;
+        let steps = plan.rounds * services * PHASES;
         let bar = ProgressBar::new(steps as u64).with_style(style).with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(TICK);
         Self { bar, rounds: plan.rounds }

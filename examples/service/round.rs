@@ -3,8 +3,10 @@
 //! ```text
 //!   start ─▶ fill ─▶ load ──────────▶ burst ──────────────▶ idle ─▶ reclaim
 //!   before          latencies        import, then discard   idle    reclaimed, peak     (what is read at its end)
+//!   ◀──────────────── life: resident memory, looked at from outside ──────────────▶
 //! ```
 
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
@@ -17,23 +19,23 @@ use crate::bodies::Bodies;
 use crate::child::Service;
 use crate::client::Task;
 use crate::connection::Connection;
+use crate::contestant::Contestant;
 use crate::crowd::Crowd;
-use crate::either::Side;
+use crate::life::Life;
 use crate::memory::{Memory, Reclaimed};
 use crate::options::{Options, Plan};
 use crate::progress::Progress;
+use crate::sampler::Sampler;
 
 /// How many phases a service has: the calls of `phase` in `measure`.
 pub(crate) const PHASES: usize = 6;
-/// How long a service is left alone after the burst.
-pub(crate) const IDLE: Duration = Duration::from_secs(1);
+/// How long it is looked at after the reclaim.
+const SETTLED: Duration = Duration::from_secs(1);
 /// A phase that takes longer than it should by this much is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) struct Round {
-    pub(crate) bandolier: Figures,
-    pub(crate) system: Figures,
-}
+/// Of each contestant, in their order.
+pub(crate) type Round = Vec<Figures>;
 
 /// What one service did in one round.
 pub(crate) struct Figures {
@@ -45,52 +47,62 @@ pub(crate) struct Figures {
     pub(crate) after_burst: Memory,
     pub(crate) after_idle: Memory,
     pub(crate) after_reclaim: Memory,
-    pub(crate) reclaimed: Option<Reclaimed>,
+    pub(crate) reclaimed: Reclaimed,
+    pub(crate) life: Life,
 }
 
-impl Round {
-    pub(crate) async fn run(
-        number: usize,
-        options: &Options,
-        bodies: &Arc<Bodies>,
-        progress: &Progress,
-    ) -> Result<Self, Failure> {
-        let of = |side| Stage { number, side, options, bodies, progress };
-        Ok(Self { bandolier: of(Side::Bandolier).run().await?, system: of(Side::System).run().await? })
+pub(crate) async fn run(
+    number: usize,
+    contestants: &[Contestant],
+    options: &Options,
+    bodies: &Arc<Bodies>,
+    progress: &Progress,
+) -> Result<Round, Failure> {
+    let mut round = Vec::with_capacity(contestants.len());
+    for contestant in contestants {
+        let phases = RefCell::default();
+        round.push(Stage { number, contestant, options, bodies, progress, phases }.run().await?);
     }
+    Ok(round)
 }
 
 /// One service's turn in a round.
 struct Stage<'a> {
     number: usize,
-    side: Side,
+    contestant: &'a Contestant,
     options: &'a Options,
     bodies: &'a Arc<Bodies>,
     progress: &'a Progress,
+    /// Those that have begun, and when.
+    phases: RefCell<Vec<(&'static str, Instant)>>,
 }
 
 impl Stage<'_> {
     async fn run(&self) -> Result<Figures, Failure> {
-        let mut service = Service::start(self.side, self.options.port)?;
+        let mut service = Service::start(self.contestant, self.options.port)?;
+        let sampler = Sampler::start(service.pid());
         let address = service.address()?;
-        self.measure(address).await.map_err(|failure| service.explain(failure))
+        let figures = self.measure(address, sampler).await;
+        figures.map_err(|failure| service.explain(failure))
     }
 
-    async fn measure(&self, address: SocketAddr) -> Result<Figures, Failure> {
+    async fn measure(&self, address: SocketAddr, sampler: Sampler) -> Result<Figures, Failure> {
         let plan = &self.options.plan;
         let (mut control, before) = self.phase("start", greet(address)).await?;
         let mut crowd = self.phase("fill", fill(address, self.bodies, plan)).await?;
         let (latencies, load) = self.phase("load", load(&mut crowd, plan)).await?;
         let (burst, after_burst) = self.phase("burst", burst(&mut crowd, &mut control, plan)).await?;
-        let after_idle = self.phase("idle", idle(&mut control)).await?;
+        let after_idle = self.phase("idle", idle(&mut control, plan)).await?;
         let (reclaimed, after_reclaim) = self.phase("reclaim", reclaim(&mut control)).await?;
-        Ok(Figures { latencies, load, burst, before, after_burst, after_idle, after_reclaim, reclaimed })
+        let life = Life::new(self.phases.take(), sampler.finish());
+        Ok(Figures { latencies, load, burst, before, after_burst, after_idle, after_reclaim, reclaimed, life })
     }
 
     /// Announces `work`, bounds it in time, and names the phase where it fails.
-    async fn phase<T>(&self, name: &str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        self.progress.begin(self.number, self.side.name(), name);
-        let limit = self.options.plan.load + PATIENCE;
+    async fn phase<T>(&self, name: &'static str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.progress.begin(self.number, self.contestant.name, name);
+        self.phases.borrow_mut().push((name, Instant::now()));
+        let limit = self.options.plan.load.max(self.options.plan.idle) + PATIENCE;
         let outcome = tokio::time::timeout(limit, work).await;
         self.progress.end();
         match outcome {
@@ -128,14 +140,16 @@ async fn burst(crowd: &mut Crowd, control: &mut Connection, plan: &Plan) -> Resu
     Ok((began.elapsed(), memory(control).await?))
 }
 
-async fn idle(control: &mut Connection) -> Result<Memory, Failure> {
-    tokio::time::sleep(IDLE).await;
+async fn idle(control: &mut Connection, plan: &Plan) -> Result<Memory, Failure> {
+    tokio::time::sleep(plan.idle).await;
     memory(control).await
 }
 
-async fn reclaim(control: &mut Connection) -> Result<(Option<Reclaimed>, Memory), Failure> {
+async fn reclaim(control: &mut Connection) -> Result<(Reclaimed, Memory), Failure> {
     let reclaimed = control.value(Method::POST, "/reclaim").await?;
-    Ok((reclaimed, memory(control).await?))
+    let after = memory(control).await?;
+    tokio::time::sleep(SETTLED).await;
+    Ok((reclaimed, after))
 }
 
 async fn memory(control: &mut Connection) -> Result<Memory, Failure> {

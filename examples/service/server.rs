@@ -28,10 +28,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use crate::Failure;
+use crate::allocator::Allocator;
 use crate::cache::Cache;
 use crate::document::Document;
-use crate::either::Side;
-use crate::memory::{self, Memory, Reclaimed};
+use crate::memory::{Memory, Reclaimed};
 
 /// What the first line on stdout begins with where all is well.
 pub(crate) const LISTENING: &str = "listening on ";
@@ -43,7 +43,7 @@ const CAPACITY: usize = 8_000;
 const BODY_LIMIT: usize = 16 << 20;
 
 struct Service {
-    side: Side,
+    allocator: &'static dyn Allocator,
     cache: Mutex<Cache>,
     imports: Mutex<HashMap<u32, Vec<Document>>>,
 }
@@ -65,9 +65,9 @@ struct Missing {
 }
 
 /// Serves until stdin ends.
-pub(crate) fn run(side: Side, port: u16) -> ExitCode {
+pub(crate) fn run(allocator: &'static dyn Allocator, port: u16) -> ExitCode {
     thread::spawn(leave_with_parent);
-    match start(side, port) {
+    match start(allocator, port) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             println!("{failure}");
@@ -81,19 +81,21 @@ fn leave_with_parent() {
     std::process::exit(0);
 }
 
-fn start(side: Side, port: u16) -> Result<(), Failure> {
-    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(serve(side, port))
+fn start(allocator: &'static dyn Allocator, port: u16) -> Result<(), Failure> {
+    let mut runtime = Builder::new_multi_thread();
+    allocator.hook(runtime.worker_threads(WORKERS).enable_all());
+    runtime.build()?.block_on(serve(allocator, port))
 }
 
-async fn serve(side: Side, port: u16) -> Result<(), Failure> {
+async fn serve(allocator: &'static dyn Allocator, port: u16) -> Result<(), Failure> {
+    allocator.drive();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| refusal(port, &error))?;
     println!("{LISTENING}{}", listener.local_addr()?);
     let listener = listener.tap_io(|stream| {
         // Without it answers may only be late.
         let _ = stream.set_nodelay(true);
     });
-    Ok(axum::serve(listener, routes(side)).await?)
+    Ok(axum::serve(listener, routes(allocator)).await?)
 }
 
 fn refusal(port: u16, error: &io::Error) -> String {
@@ -103,19 +105,19 @@ fn refusal(port: u16, error: &io::Error) -> String {
     }
 }
 
-fn routes(side: Side) -> Router {
+fn routes(allocator: &'static dyn Allocator) -> Router {
     Router::new()
         .route("/entry/{key}", put(put_entry).get(get_entry).delete(delete_entry))
         .route("/import/{batch}", put(put_import).delete(delete_import))
         .route("/memory", get(get_memory))
         .route("/reclaim", post(post_reclaim))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(Arc::new(Service::new(side)))
+        .with_state(Arc::new(Service::new(allocator)))
 }
 
 impl Service {
-    fn new(side: Side) -> Self {
-        Self { side, cache: Mutex::new(Cache::new(CAPACITY)), imports: Mutex::default() }
+    fn new(allocator: &'static dyn Allocator) -> Self {
+        Self { allocator, cache: Mutex::new(Cache::new(CAPACITY)), imports: Mutex::default() }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -172,11 +174,11 @@ async fn delete_import(State(service): State<Arc<Service>>, Path(batch): Path<u3
 }
 
 async fn get_memory(State(service): State<Arc<Service>>) -> Json<Memory> {
-    Json(Memory::now(service.side))
+    Json(Memory::now(service.allocator))
 }
 
-async fn post_reclaim(State(service): State<Arc<Service>>) -> Json<Option<Reclaimed>> {
-    Json(memory::reclaim(service.side))
+async fn post_reclaim(State(service): State<Arc<Service>>) -> Json<Reclaimed> {
+    Json(service.allocator.reclaim())
 }
 
 fn missing(key: String) -> Response {

@@ -1,12 +1,13 @@
-//! The table: both services side by side, each cell a median over the rounds.
+//! The table: the services side by side, each cell a median over the rounds.
 
 use core::fmt::Write;
+use core::iter;
 
+use crate::contestant::Contestant;
 use crate::crowd::CLIENTS;
-use crate::either::Side;
-use crate::memory::{Memory, verb};
+use crate::memory::Memory;
 use crate::options::Plan;
-use crate::round::{Figures, IDLE, Round};
+use crate::round::{Figures, Round};
 use crate::server::WORKERS;
 
 struct Row {
@@ -53,31 +54,30 @@ impl Figures {
 }
 
 /// The table and the words it needs.
-pub(crate) fn render(plan: &Plan, rounds: &[Round]) -> String {
-    let mut lines = vec![["", "Bandolier", "System"].map(str::to_owned)];
-    for row in &ROWS {
-        lines.push([row.label.to_owned(), bandolier(row, rounds), system(row, rounds)]);
-    }
-    let [first, second, third] = [0, 1, 2].map(|column| width(&lines, column));
+pub(crate) fn render(plan: &Plan, contestants: &[Contestant], rounds: &[Round]) -> String {
+    let labels = ROWS.iter().map(|row| row.label.to_owned());
+    let mut columns = vec![column("", labels)];
+    columns.extend(contestants.iter().enumerate().map(|(nth, contestant)| {
+        let cells = ROWS.iter().map(|row| row.cell(rounds.iter().map(|round| &round[nth])));
+        column(contestant.title, cells)
+    }));
+    let widths: Vec<_> = columns.iter().map(|column| column.iter().map(String::len).max().unwrap_or(0)).collect();
     let mut text = String::from("\n");
-    for [label, bandolier, system] in &lines {
+    for line in 0..=ROWS.len() {
         // Writing to a string cannot fail, here and below.
-        let _ = writeln!(text, "{label:first$}   {bandolier:>second$}   {system:>third$}");
+        let _ = write!(text, "{:width$}", columns[0][line], width = widths[0]);
+        for (column, width) in columns.iter().zip(&widths).skip(1) {
+            let _ = write!(text, "   {:>width$}", column[line]);
+        }
+        text.push('\n');
     }
-    let _ = write!(text, "\n{}{}{}", conditions(plan, rounds), meanings(plan), heap(rounds));
+    let words = [conditions(plan, contestants, rounds), meanings(plan, contestants, rounds), heap(rounds)];
+    let _ = write!(text, "\n{}", words.concat());
     text
 }
 
-fn width(lines: &[[String; 3]], column: usize) -> usize {
-    lines.iter().map(|line| line[column].len()).max().unwrap_or(0)
-}
-
-fn bandolier(row: &Row, rounds: &[Round]) -> String {
-    row.cell(rounds.iter().map(|round| &round.bandolier))
-}
-
-fn system(row: &Row, rounds: &[Round]) -> String {
-    row.cell(rounds.iter().map(|round| &round.system))
+fn column(head: &str, cells: impl Iterator<Item = String>) -> Vec<String> {
+    iter::once(head.to_owned()).chain(cells).collect()
 }
 
 impl Row {
@@ -99,23 +99,27 @@ fn median(sorted: &[f64]) -> f64 {
     f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
 }
 
-fn conditions(plan: &Plan, rounds: &[Round]) -> String {
+fn conditions(plan: &Plan, contestants: &[Contestant], rounds: &[Round]) -> String {
     let planned = plan.rounds;
     let (done, load, build) = (rounds.len(), plan.load.as_secs(), build());
     let short = if done < planned { format!(" of {planned}, for want of time") } else { String::new() };
+    let order = contestants.iter().map(|contestant| contestant.title).collect::<Vec<_>>().join(", then ");
     format!(
-        "rounds: {done}{short}, in each Bandolier, then System; median (lowest-highest); {build}\n\
+        "rounds: {done}{short}, in each {order}; median (lowest-highest); {build}\n\
          load: {load} s in each round, {CLIENTS} keep-alive connections from one thread, {WORKERS} service threads\n"
     )
 }
 
-fn meanings(plan: &Plan) -> String {
-    let (batches, idle) = (plan.batches, IDLE.as_secs());
+fn meanings(plan: &Plan, contestants: &[Contestant], rounds: &[Round]) -> String {
+    let (batches, idle) = (plan.batches, plan.idle.as_secs());
+    let called =
+        |(contestant, figures): (&Contestant, &Figures)| format!("{} on {}", figures.reclaimed.call, contestant.title);
+    let calls: Vec<_> = rounds.last().into_iter().flat_map(|round| contestants.iter().zip(round)).map(called).collect();
     format!(
         "burst: {batches} imports of about a megabyte of JSON, then their deletion, the cache in use meanwhile\n\
-         idle: {idle} s without a request; reclaim: {} on Bandolier, {} on System\n",
-        verb(Side::Bandolier),
-        verb(Side::System),
+         idle: {idle} s without a request\n\
+         reclaim: {}\n",
+        calls.join(", "),
     )
 }
 
@@ -126,8 +130,8 @@ const fn build() -> &'static str {
 /// Bandolier's word on the last round.
 fn heap(rounds: &[Round]) -> String {
     let told = rounds.last().and_then(|round| {
-        let figures = &round.bandolier;
-        Some((figures.reclaimed?, figures.after_reclaim.heap?))
+        let figures = round.iter().find(|figures| figures.after_reclaim.heap.is_some())?;
+        Some((figures.reclaimed.bytes?, figures.after_reclaim.heap?))
     });
     let Some((reclaimed, heap)) = told else {
         return String::new();

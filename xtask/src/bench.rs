@@ -16,6 +16,8 @@ const REPORT: &str = "docs/BENCHMARKS.md";
 const GROWTH: &str = "docs/scaling/SCALING.md";
 /// Beside the report.
 const PLOTS: &str = "plots";
+/// Among them, and written by `examples/service`.
+const SERVICE: &str = "service.svg";
 const COMPARE: &[&str] = &["run", "--release", "--package", "bandolier-peers", "--bin", "compare", "--"];
 const BOTH_PROFILES: &[&str] = &["--profile", "fat,release"];
 
@@ -57,13 +59,13 @@ fn profiles(args: &[String]) -> &'static [&'static str] {
     if args.iter().any(|arg| one.contains(&arg.as_str())) { &[] } else { BOTH_PROFILES }
 }
 
-/// Removes plots of earlier reports that this one does not show.
+/// Removes plots of earlier reports that this one does not show; the example service's is in none.
 fn sweep(folder: &Path, report: &str) -> Result<(), String> {
     let describe = |e: std::io::Error| format!("{}: {e}", folder.display());
     for entry in fs::read_dir(folder).map_err(describe)? {
         let path = entry.map_err(describe)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(".svg") && !report.contains(&format!("({PLOTS}/{name})")) {
+        if name.ends_with(".svg") && name != SERVICE && !report.contains(&format!("({PLOTS}/{name})")) {
             fs::remove_file(&path).map_err(describe)?;
         }
     }
@@ -102,11 +104,11 @@ mod tests {
     fn plots_that_nobody_shows_are_removed() {
         let folder = std::env::temp_dir().join(format!("xtask-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        ["old.svg", "new.svg", "note.txt"].iter().for_each(|name| fs::write(folder.join(name), "").unwrap());
+        ["old.svg", "new.svg", "note.txt", SERVICE].iter().for_each(|name| fs::write(folder.join(name), "").unwrap());
         sweep(&folder, "![a plot](plots/new.svg)").unwrap();
         let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(left, ["new.svg", "note.txt"]);
+        assert_eq!(left, ["new.svg", "note.txt", SERVICE]);
     }
 }

@@ -135,6 +135,8 @@ fn fmt(run: &Run<'_>) -> Result<(), String> {
 fn clippy(run: &Run<'_>) -> Result<(), String> {
     cargo::need_component(run.root, None, "clippy", &["clippy", "--version"])?;
     run.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    // The peers' service, here on System: the others want C.
+    run.cargo(&["clippy", "-p", "bandolier-peers", "--bin", "service", "--features=service", "--", "-D", "warnings"])?;
     for features in ["--no-default-features", "--features=allocator-api2"] {
         run.cargo(&[&["clippy", "--lib"], LIBRARY, &[features, "--", "-D", "warnings"]].concat())?;
     }

@@ -2,8 +2,8 @@
 
 use super::Result;
 use super::axis::{label, log_marks, log_range};
-use super::canvas::{Area, FAINT, GREY, drawn, legend, name, small, top};
-use super::palette::{colour, stroke};
+use bandolier_plots::canvas::{Area, FAINT, GREY, drawn, legend, name, small, top};
+use bandolier_plots::palette::{colour, stroke};
 use plotters::prelude::{BindKeyPoints, ChartBuilder, Circle, IntoLogRange, LineSeries};
 use plotters::style::{Color, ShapeStyle};
 

@@ -1,12 +1,12 @@
 //! A map of ratios: rows are workloads on threads, columns are allocators, colours are logarithms.
 
-use super::canvas::{Area, GREY, centre, drawn, filled, left, right, text, wide};
 use super::{Plot, Result, part};
 use crate::aspect::Aspect;
 use crate::figure::{Figure, digits};
 use crate::peer;
 use crate::row::Row;
 use crate::sheet::Sheet;
+use bandolier_plots::canvas::{Area, GREY, centre, drawn, filled, left, right, text, wide};
 use plotters::style::{BLACK, RGBColor, WHITE};
 
 /// In one file, so that it stays small.

@@ -1,16 +1,14 @@
-//! The plots, one kind per file: SVG on a white ground of its own, the same bytes for the same figures.
+//! The plots, one kind per file, drawn with `bandolier_plots`.
 
 mod axis;
-mod canvas;
 mod chart;
 mod growth;
 mod heat;
 mod memory;
-mod palette;
 mod throughput;
 
 use crate::sheet::Sheet;
-use core::error::Error;
+use bandolier_plots::Result;
 
 /// A plot as it lies in its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +19,6 @@ pub(crate) struct Plot {
     pub(crate) stem: String,
     pub(crate) svg: String,
 }
-
-type Result<T> = core::result::Result<T, Box<dyn Error>>;
 
 /// Every plot of every sheet.
 pub(crate) fn all(sheets: &[Sheet]) -> Result<Vec<Plot>> {
@@ -44,8 +40,10 @@ fn part(nth: usize, many: usize) -> String {
 mod tests {
     use super::{Plot, all};
     use crate::fixture::{Figures, row, row_of, sheet, stories};
+    use crate::peer::PEERS;
     use crate::set::SETS;
     use crate::sheet::Sheet;
+    use bandolier_plots::palette::colour;
 
     const FIGURES: &[Figures] = &[("bandolier", 1.5, 2.0), ("system", 6.0, 2.1), ("talc", 350.0, 1.9)];
     const MOST: usize = 200 << 10;
@@ -100,6 +98,13 @@ mod tests {
     #[test]
     fn the_same_figures_make_the_same_bytes() {
         assert_eq!(all(&sheets()).unwrap(), all(&sheets()).unwrap());
+    }
+
+    #[test]
+    fn no_two_allocators_look_alike() {
+        let colours: Vec<_> = PEERS.iter().map(|peer| colour(peer.name)).collect();
+        let twice = colours.iter().enumerate().any(|(nth, one)| colours[..nth].contains(one));
+        assert!(!twice, "{colours:?}");
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! What every plot is drawn on: a white sheet with a title and a legend.
 
-use super::Result;
-use super::palette::{colour, stroke};
+use crate::Result;
+use crate::palette::{colour, stroke};
 use plotters::coord::Shift;
 use plotters::prelude::{BLACK, DrawingArea, IntoDrawingArea, PathElement, Rectangle, SVGBackend, Text, WHITE};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle};
 
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Point = (i32, i32);
+/// Part of a sheet, or all of it.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// Of a sheet: from the left, and from the top.
+pub type Point = (i32, i32);
 
-pub(super) const FAINT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
-pub(super) const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
+/// Of lines that only help to read.
+pub const FAINT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
+/// Of words beside a plot.
+pub const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
 /// Of one character of small text, about.
-pub(super) const LETTER: i32 = 7;
+pub const LETTER: i32 = 7;
 /// A plot's text is the backend's size divided by this.
 const SCALE: f64 = 1.24;
 
@@ -23,7 +27,11 @@ const DASH: i32 = 24;
 const MARGIN: i32 = 12;
 
 /// An SVG of that size with what `draw` draws below the title.
-pub(super) fn drawn(size: (i32, i32), title: &str, draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+///
+/// # Errors
+///
+/// When `draw` or the back-end has one.
+pub fn drawn(size: (i32, i32), title: &str, draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
         let root =
@@ -37,12 +45,17 @@ pub(super) fn drawn(size: (i32, i32), title: &str, draw: impl FnOnce(&Area<'_>) 
 }
 
 /// Where the plot begins, below the title and a legend of these names.
-pub(super) fn top(names: &[&str], width: i32) -> i32 {
+#[must_use]
+pub fn top(names: &[&str], width: i32) -> i32 {
     TITLE_HEIGHT + places(names, width).last().map_or(0, |&(_, (_, y))| y + LINE_HEIGHT)
 }
 
 /// Names with their colours, in as many lines as they need.
-pub(super) fn legend(area: &Area<'_>, names: &[&str], width: i32) -> Result<()> {
+///
+/// # Errors
+///
+/// When the back-end has one.
+pub fn legend(area: &Area<'_>, names: &[&str], width: i32) -> Result<()> {
     for (name, (x, y)) in places(names, width) {
         let middle = TITLE_HEIGHT + y + LINE_HEIGHT / 2;
         let style = ShapeStyle::from(colour(name)).stroke_width(stroke(name));
@@ -67,37 +80,56 @@ fn places<'a>(names: &[&'a str], width: i32) -> Vec<(&'a str, Point)> {
 }
 
 /// How wide small text is, about.
-pub(super) fn wide(text: &str) -> i32 {
+#[must_use]
+pub fn wide(text: &str) -> i32 {
     LETTER * i32::try_from(text.chars().count()).unwrap_or(i32::MAX / LETTER)
 }
 
-pub(super) fn text(area: &Area<'_>, words: &str, at: Point, colour: RGBColor, anchor: Pos) -> Result<()> {
+/// Small text at that place.
+///
+/// # Errors
+///
+/// When the back-end has one, as with all that draws.
+pub fn text(area: &Area<'_>, words: &str, at: Point, colour: RGBColor, anchor: Pos) -> Result<()> {
     Ok(area.draw(&Text::new(words.to_owned(), at, font(12, FontStyle::Normal, colour, anchor)))?)
 }
 
-pub(super) fn filled(area: &Area<'_>, corners: [Point; 2], colour: RGBColor) -> Result<()> {
+/// A rectangle.
+///
+/// # Errors
+///
+/// When the back-end has one.
+pub fn filled(area: &Area<'_>, corners: [Point; 2], colour: RGBColor) -> Result<()> {
     Ok(area.draw(&Rectangle::new(corners, colour.filled()))?)
 }
 
 /// Small text.
-pub(super) fn small(colour: RGBColor) -> TextStyle<'static> {
+#[must_use]
+pub fn small(colour: RGBColor) -> TextStyle<'static> {
     font(11, FontStyle::Normal, colour, left())
 }
 
 /// The name of a chart.
-pub(super) fn name() -> TextStyle<'static> {
+#[must_use]
+pub fn name() -> TextStyle<'static> {
     font(13, FontStyle::Bold, BLACK, left())
 }
 
-pub(super) fn left() -> Pos {
+/// Begins there.
+#[must_use]
+pub fn left() -> Pos {
     Pos::new(HPos::Left, VPos::Center)
 }
 
-pub(super) fn right() -> Pos {
+/// Ends there.
+#[must_use]
+pub fn right() -> Pos {
     Pos::new(HPos::Right, VPos::Center)
 }
 
-pub(super) fn centre() -> Pos {
+/// Has its middle there.
+#[must_use]
+pub fn centre() -> Pos {
     Pos::new(HPos::Center, VPos::Center)
 }
 
