@@ -292,6 +292,13 @@ fn hybrids_earn_and_cool() {
     let blocks: Vec<_> = (0..200).map(|n| Block::new(&heap, layout(dice.size(8192), 8), n).unwrap()).collect();
     blocks.into_iter().for_each(|block| block.free(&heap));
     assert_eq!(heap.stats().threads, 0, "nothing is earned by 200 blocks of many sizes");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let blocks: Vec<_> = (0..200).map(|n| Block::new(&heap, layout(64, 8), n).unwrap()).collect();
+            blocks.into_iter().for_each(|block| block.free(&heap));
+            assert_eq!(heap.stats().threads, 0, "nor by 200 of one");
+        });
+    });
     trade(64, 40);
     assert_eq!(heap.stats().threads, 1);
     every_class();

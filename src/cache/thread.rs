@@ -48,7 +48,7 @@ enum State {
 pub(crate) struct ThreadCache {
     /// One that nobody wears, unless the state is `Live`.
     holster: Cell<*const Holster>,
-    /// How often the thread came by for a class without magazines of its own for it.
+    /// How often the thread came by for a class without magazines of its own for it, or [`OWN`].
     heat: PerClass<Cell<u16>>,
     /// Classes of which it has come by with magazines of its own, since it last looked which it needs no longer; as bits.
     used: Cell<u64>,
@@ -60,9 +60,14 @@ pub(crate) struct ThreadCache {
     unworn: Unworn,
 }
 
-/// Times that a thread has to come by to get magazines of its own. (With 128 and 512, threads that live for a moment, as Larson's
-/// benchmark has them, took 1.2 and 1.7 times as long.)
-const EARNED: u16 = 64;
+/// Times that a thread has to come by to get magazines of its own at all; then it gets them for each class for which it has come by
+/// [`STEP`] times. (Threads that live for a moment, as Larson's benchmark has them, use many classes, and took 1.2 and 1.7 times as
+/// long when they had to come by 128 and 512 times for each.)
+const EARNED: u16 = 512;
+const STEP: u16 = 64;
+
+/// The heat of a class of which the thread has its own magazines.
+const OWN: u16 = u16::MAX;
 
 /// Times that a thread finds itself searched until it takes another holster.
 const PATIENCE: u16 = 4096;
@@ -210,30 +215,51 @@ impl ThreadCache {
         true
     }
 
-    /// Whether the thread has come by for `class` often enough to get magazines of its own; counts this time.
+    /// Whether a thread that comes by for `class` has nothing else to do about it than to go to its CPU; counts this time.
+    #[inline(always)]
+    pub(crate) fn comes_by(&self, class: SizeClass) -> bool {
+        let heat = self.heat[class].get();
+        if heat == OWN {
+            return false;
+        }
+        self.heat[class].set(heat + 1);
+        (heat + 1) % STEP != 0
+    }
+
+    /// Whether the thread has magazines of its own for `class`, or gets them now.
     #[inline(always)]
     pub(crate) fn earns(&self, class: SizeClass) -> bool {
         let heat = self.heat[class].get();
-        if heat < EARNED {
-            self.heat[class].set(heat + 1);
-            if heat + 1 == EARNED {
-                self.look_for_room();
-            }
+        if heat != OWN && (heat % STEP != 0 || !self.promote(class)) {
             return false;
         }
         self.used.set(self.used.get() | 1 << class.number());
         self.visits.set(self.visits.get().saturating_add(1));
-        self.state.get() != State::Gone
+        true
     }
 
-    /// Before the thread gets more magazines: it is time to look for those that it does not need, if it has enough.
+    /// Gives the thread magazines of its own for `class`, if it has come by often enough; whether it has.
     #[cold]
     #[inline(never)]
-    fn look_for_room(&self) {
+    fn promote(&self, class: SizeClass) -> bool {
+        let heat = &self.heat[class];
+        if self.state.get() == State::Gone {
+            // And never again.
+            heat.set(1);
+            return false;
+        }
+        // What is the thread's own has earned that much.
+        let times = self.heat.0.iter().map(|heat| usize::from(heat.get().min(EARNED))).sum::<usize>();
+        if heat.get() == 0 || times < EARNED.into() {
+            return false;
+        }
+        heat.set(OWN);
+        // It is time to look for those that it does not need, if it has enough.
         let holster = self.holster();
         if SizeClass::all().map(|class| holster.capacity(class)).sum::<usize>() >= WORN_BYTES {
             self.visits.set(TERM);
         }
+        true
     }
 
     /// Gives those of its magazines up that it needs no longer, if it is time to look, and those that are too many: for a

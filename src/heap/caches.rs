@@ -39,7 +39,7 @@ impl Caches {
 
 /// Whose magazines one call looks at first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Whose {
+enum Whose {
     Thread,
     Cpu,
     Anybody,
@@ -52,9 +52,21 @@ impl<B: Backend> Bandolier<B> {
         if self.caches == Caches::Hybrid { heap.told } else { self.caches }
     }
 
-    /// Whose magazines of `class` the calling thread is to use, as far as they are to be had; counts the call.
+    /// Where the calling thread works for its CPU, if it is to in `class`, and that is to be seen at once; counts the call.
     #[inline(always)]
-    pub(super) fn whose(&self, heap: &Heap, class: SizeClass) -> Whose {
+    pub(super) fn post_at_once(&self, heap: &Heap, class: SizeClass) -> Option<Post> {
+        let caches = self.caches(heap);
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        let by_cpu = caches == Caches::Cpu || caches == Caches::Hybrid && Self::cache(|cache| cache.comes_by(class));
+        #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+        let by_cpu = caches == Caches::Cpu || caches == Caches::Hybrid;
+        let _ = class;
+        by_cpu.then(|| heap.cpus.post_at_once()).flatten()
+    }
+
+    /// Whose magazines of `class` the calling thread is to use, as far as they are to be had.
+    #[inline(always)]
+    fn whose(&self, heap: &Heap, class: SizeClass) -> Whose {
         let _ = class;
         match self.caches(heap) {
             #[cfg(all(feature = "std", not(all(test, loom))))]
@@ -63,12 +75,6 @@ impl<B: Backend> Bandolier<B> {
             Caches::Thread => Whose::Thread,
             Caches::Shared => Whose::Anybody,
         }
-    }
-
-    /// Where the calling thread works for its CPU, if it is to, and that is to be seen at once.
-    #[inline(always)]
-    pub(super) fn post_at_once(heap: &Heap, whose: Whose) -> Option<Post> {
-        (whose == Whose::Cpu).then(|| heap.cpus.post_at_once()).flatten()
     }
 
     /// Works on the calling thread's magazines, if the thread works for this heap.
@@ -88,8 +94,8 @@ impl<B: Backend> Bandolier<B> {
 
     /// Takes a chunk, after who was to be asked at once had none.
     #[inline(always)]
-    pub(super) fn take(&self, heap: &Heap, class: SizeClass, whose: Whose) -> Option<Round> {
-        let (arsenal, backend) = (&heap.arsenal, &*self.backend);
+    pub(super) fn take(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
+        let (arsenal, backend, whose) = (&heap.arsenal, &*self.backend, self.whose(heap, class));
         if whose == Whose::Anybody {
             return heap.slots.alloc(arsenal, backend, class);
         }
@@ -108,8 +114,8 @@ impl<B: Backend> Bandolier<B> {
 
     /// Gives a chunk, after who was to be asked at once had no room; the home that what was freed is noted for.
     #[inline(always)]
-    pub(super) fn give(&self, heap: &Heap, class: SizeClass, chunk: Round, whose: Whose) -> Home {
-        let (arsenal, backend) = (&heap.arsenal, &*self.backend);
+    pub(super) fn give(&self, heap: &Heap, class: SizeClass, chunk: Round) -> Home {
+        let (arsenal, backend, whose) = (&heap.arsenal, &*self.backend, self.whose(heap, class));
         if whose == Whose::Anybody {
             return heap.slots.dealloc(arsenal, backend, class, chunk);
         }

@@ -34,7 +34,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
-use caches::{Caches, Whose};
+use caches::Caches;
 
 /// Where the rounds of a heap wait: made at the first allocation, in memory of the back-end.
 #[repr(C)]
@@ -427,39 +427,31 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn alloc_slow(class: SizeClass, this: &Self) -> *mut u8 {
-        let Some(heap) = this.made() else { return Self::alloc_first(class, this) };
-        let whose = this.whose(heap, class);
-        match Self::post_at_once(heap, whose).and_then(|post| post.pop(class)) {
+        match this.made().and_then(|heap| this.post_at_once(heap, class)).and_then(|post| post.pop(class)) {
             Some(chunk) => chunk.as_ptr(),
-            None => Self::alloc_slower(class, this, whose),
+            None => Self::alloc_slower(class, this),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn alloc_first(class: SizeClass, this: &Self) -> *mut u8 {
-        if this.make().is_some() { Self::alloc_slow(class, this) } else { ptr::null_mut() }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn alloc_slower(class: SizeClass, this: &Self, whose: Whose) -> *mut u8 {
-        let Some(heap) = this.made() else { return ptr::null_mut() };
-        let chunk = this.take(heap, class, whose).or_else(|| this.take_rescued(heap, class, whose));
+    fn alloc_slower(class: SizeClass, this: &Self) -> *mut u8 {
+        let Some(heap) = this.heap() else { return ptr::null_mut() };
+        let chunk = this.take(heap, class).or_else(|| this.take_rescued(heap, class));
         chunk.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     #[cold]
     #[inline(never)]
-    fn take_rescued(&self, heap: &Heap, class: SizeClass, whose: Whose) -> Option<Round> {
+    fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
         self.rescue(heap);
-        let rescued = self.take(heap, class, whose).or_else(|| {
+        let rescued = self.take(heap, class).or_else(|| {
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-            self.take(heap, class, whose)
+            self.take(heap, class)
         });
         rescued.or_else(|| {
             let _grant = heap.arsenal.drawn.exceed(B::SEGMENT)?;
-            self.take(heap, class, whose)
+            self.take(heap, class)
         })
     }
 
@@ -467,19 +459,18 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
-        // A chunk that is freed came from the heap, so the heap is there.
-        let Some(heap) = this.made() else { return };
-        let whose = this.whose(heap, class);
-        if !Self::post_at_once(heap, whose).is_some_and(|post| post.push(class, chunk)) {
-            Self::dealloc_slower(chunk, class, this, whose);
+        let post = this.made().and_then(|heap| this.post_at_once(heap, class));
+        if !post.is_some_and(|post| post.push(class, chunk)) {
+            Self::dealloc_slower(chunk, class, this);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn dealloc_slower(chunk: Round, class: SizeClass, this: &Self, whose: Whose) {
+    fn dealloc_slower(chunk: Round, class: SizeClass, this: &Self) {
+        // A chunk that is freed came from the heap, so the heap is there.
         let Some(heap) = this.made() else { return };
-        let home = this.give(heap, class, chunk, whose);
+        let home = this.give(heap, class, chunk);
         this.ebb(heap, home);
     }
 
