@@ -52,19 +52,30 @@ impl Figure {
 
     /// Over the rounds; `None` if there were none.
     pub(crate) fn median(self, bills: &[Bill]) -> Option<f64> {
-        median(bills.iter().map(|bill| self.of(bill)))
+        Some(Spread::of(bills.iter().map(|bill| self.of(bill)))?.median)
     }
 
-    /// How many times that of the base it is, in the median of what each round says.
-    pub(crate) fn ratio(self, own: &[Bill], base: &[Bill]) -> Option<f64> {
-        median(own.iter().zip(base).map(|(own, base)| self.of(own) / self.of(base)))
+    /// How many times that of the base it is, by what each round says.
+    pub(crate) fn ratio(self, own: &[Bill], base: &[Bill]) -> Option<Spread> {
+        Spread::of(own.iter().zip(base).map(|(own, base)| self.of(own) / self.of(base)))
     }
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_unstable_by(f64::total_cmp);
-    let upper = figures.len() / 2;
-    let lower = figures.len().checked_sub(1)? / 2;
-    Some(f64::midpoint(figures[lower], figures[upper]))
+/// What several rounds say.
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut figures: Vec<f64> = figures.collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        let upper = figures.len() / 2;
+        let lower = figures.len().checked_sub(1)? / 2;
+        let median = f64::midpoint(figures[lower], figures[upper]);
+        Some(Self { least: *figures.first()?, median, most: *figures.last()? })
+    }
 }

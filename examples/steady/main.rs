@@ -7,16 +7,16 @@
 //! Each allocator is the global one of a process of its own (`benches/peers/src/steady`), which this program builds. Two threads
 //! replace blocks of 16 bytes to 32 KiB at random, and have more and fewer of them by turns; at work all the time, or for a part
 //! of each 200 ms. Rounds take turns, and the medians are told. Each way is compared with a *base*: the same allocator when nobody
-//! gives back beside the program, or at all.
+//! gives back beside the program, or at all; by the median of what each round says, with the least and the most.
 //!
-//! `--rounds 5`, `--busy 100,50,5` (per cent); and what each run is told: `--millis 5000`, `--warm-up 2000`, `--threads 2`,
+//! `--rounds 5`, `--busy 100,5` (per cent); and what each run is told: `--millis 3000`, `--warm-up 1500`, `--threads 2`,
 //! `--live 8000` (blocks of a thread), `--wave 20` (per cent), `--period 1000` (milliseconds).
 
 mod bill;
 #[path = "../way/mod.rs"]
 mod way;
 
-use bill::{Bill, Figure};
+use bill::{Bill, Figure, Spread};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use way::{Program, Way, driven, finish, jemalloc, say, way};
@@ -57,7 +57,7 @@ struct Options {
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Option<Self> {
-        let mut options = Self { rounds: 5, busy: ["100", "50", "5"].map(String::from).into(), passed_on: Vec::new() };
+        let mut options = Self { rounds: 5, busy: ["100", "5"].map(String::from).into(), passed_on: Vec::new() };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--rounds" => options.rounds = words.next()?.parse().ok().filter(|&rounds| rounds > 0)?,
@@ -91,17 +91,23 @@ fn digits(figure: Option<f64>, places: usize) -> String {
     figure.map_or_else(|| "–".into(), |figure| format!("{figure:.places$}"))
 }
 
-/// By how many per cent, or how many times; of a base there is nothing to say.
-fn change(ratio: Option<f64>) -> String {
-    match ratio.filter(|ratio| ratio.is_finite()) {
-        Some(ratio) if ratio < 2.0 => format!("{:+.1} %", 100.0 * (ratio - 1.0)),
-        Some(ratio) => format!("× {ratio:.1}"),
-        None => "–".into(),
+/// By how many per cent it differs, or how many times as much it is.
+fn change(ratio: f64) -> String {
+    match ratio {
+        _ if !ratio.is_finite() => "–".into(),
+        ..2.0 => format!("{:+.1} %", 100.0 * (ratio - 1.0)),
+        _ => format!("× {ratio:.1}"),
     }
 }
 
+/// The same, and of the rounds the least and the most.
+fn changes(spread: Option<Spread>) -> String {
+    let tell = |spread: Spread| [spread.median, spread.least, spread.most].map(change);
+    spread.map(tell).map_or_else(|| "–".into(), |[median, least, most]| format!("{median} ({least} to {most})"))
+}
+
 fn row(case: &Case, own: &[Bill], base: &[Bill], is_base: bool) -> String {
-    let to_base = |figure: Figure| if is_base { String::new() } else { change(figure.ratio(own, base)) };
+    let to_base = |figure: Figure| if is_base { String::new() } else { changes(figure.ratio(own, base)) };
     let columns = [
         digits(Figure::Rate.median(own), 2),
         to_base(Figure::Rate),
@@ -124,7 +130,7 @@ fn print(busy: &str, bills: &[Vec<Bill>]) {
 
 fn main() -> ExitCode {
     let Some(options) = Options::parse(std::env::args().skip(1)) else {
-        eprintln!("usage: steady [--rounds 5] [--busy 100,50,5] [what each run is told]");
+        eprintln!("usage: steady [--rounds 5] [--busy 100,5] [what each run is told]");
         return ExitCode::from(2);
     };
     let Some(program) = Program::find("steady") else { return ExitCode::FAILURE };

@@ -5,7 +5,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 pub(crate) const USAGE: &str = "usage: steady [--driver] [--threads 2] [--live 8000] [--wave 20] [--period 1000] [--busy 100] \
-    [--warm-up 2000] [--millis 5000]";
+    [--warm-up 1500] [--millis 3000]";
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Options {
@@ -19,7 +19,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let load = Load { live: 8000, wave: 20, period: Duration::from_secs(1), busy: 100 };
-        Self { driven: false, threads: 2, load, warm_up: Duration::from_secs(2), window: Duration::from_secs(5) }
+        Self { driven: false, threads: 2, load, warm_up: Duration::from_millis(1500), window: Duration::from_secs(3) }
     }
 }
 
