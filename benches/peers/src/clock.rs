@@ -76,6 +76,7 @@ fn head<'a>(file: &str, place: &'a mut [u8]) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::{exact_rss_kib, minor_faults, peak_rss_kib, process_cpu, rss_kib, thread_cpu};
+    use core::hint::black_box;
     use core::time::Duration;
 
     #[test]
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn pages_that_are_touched_first_are_faults() {
         let before = minor_faults().unwrap();
-        drop(vec![1_u8; 4 << 20]);
+        drop(black_box(vec![1_u8; 4 << 20]));
         assert!(minor_faults().unwrap() > before);
     }
 

@@ -93,6 +93,6 @@ fn main() -> ExitCode {
     let figures: Vec<String> = figures.iter().map(ToString::to_string).collect();
     println!("{}\t{}\t{drained}", allocator::NAME, figures.join("\t"));
     // The driver ends here, with one step more.
-    drop(driver);
+    let _ = driver.map(Driver::stop);
     ExitCode::SUCCESS
 }
