@@ -1,5 +1,6 @@
-//! What a thread has cost so far.
+//! What a thread, or the process, has cost so far.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 use std::io::Read;
 
@@ -27,6 +28,15 @@ fn cpu(clock: libc::clockid_t) -> Duration {
     let failed = unsafe { libc::clock_gettime(clock, &raw mut now) };
     assert_eq!(failed, 0, "no such CPU clock");
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).expect("below 10^9"))
+}
+
+/// Page faults of this process that needed no disk: pages that it touched first, or anew; `None` when the system does not tell.
+pub fn minor_faults() -> Option<u64> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `usage` has room for what the call writes.
+    let failed = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: the call that did not fail has written it.
+    (failed == 0).then(|| unsafe { usage.assume_init() }.ru_minflt.unsigned_abs())
 }
 
 /// The most memory this process ever had resident, in KiB; `None` where `/proc` does not tell.
@@ -65,7 +75,8 @@ fn head<'a>(file: &str, place: &'a mut [u8]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{exact_rss_kib, peak_rss_kib, process_cpu, rss_kib, thread_cpu};
+    use super::{exact_rss_kib, minor_faults, peak_rss_kib, process_cpu, rss_kib, thread_cpu};
+    use core::hint::black_box;
     use core::time::Duration;
 
     #[test]
@@ -87,6 +98,13 @@ mod tests {
         });
         let ran = ran.join().unwrap();
         assert!(process_cpu() - before >= ran);
+    }
+
+    #[test]
+    fn pages_that_are_touched_first_are_faults() {
+        let before = minor_faults().unwrap();
+        drop(black_box(vec![1_u8; 4 << 20]));
+        assert!(minor_faults().unwrap() > before);
     }
 
     #[test]

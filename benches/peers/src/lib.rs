@@ -13,6 +13,7 @@ pub mod block;
 pub mod clock;
 pub mod crew;
 pub mod dice;
+pub mod driver;
 pub mod record;
 mod tail;
 pub mod trace;

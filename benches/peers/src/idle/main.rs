@@ -14,6 +14,7 @@ mod tcmalloc;
 
 use bandolier_peers::clock::rss_kib;
 use bandolier_peers::dice::Dice;
+use bandolier_peers::driver::{self, Driver};
 use core::time::Duration;
 use std::process::ExitCode;
 use std::sync::Barrier;
@@ -23,33 +24,6 @@ use std::time::Instant;
 const THREADS: usize = 8;
 /// Seconds after the last free.
 const LOOKS: [f64; 4] = [0.0, 0.1, 1.0, 5.0];
-
-#[cfg(any(feature = "bandolier", feature = "bandolier-per-thread", feature = "bandolier-per-cpu"))]
-mod ours {
-    use bandolier::{Bandolier, Reclaimer, Running};
-
-    /// A name of the heap that the program runs on.
-    static HEAP: Bandolier = Bandolier::new();
-
-    pub(crate) fn drive() -> Option<Running> {
-        Reclaimer::new(&HEAP).spawn().ok()
-    }
-
-    pub(crate) fn drain() -> bool {
-        HEAP.drain_caches().is_complete()
-    }
-}
-
-#[cfg(not(any(feature = "bandolier", feature = "bandolier-per-thread", feature = "bandolier-per-cpu")))]
-mod ours {
-    pub(crate) fn drive() -> Option<()> {
-        None
-    }
-
-    pub(crate) fn drain() -> bool {
-        false
-    }
-}
 
 /// Takes so many bytes in blocks, uses them, and frees them in another order.
 fn burst(bytes: usize, seed: usize, full: &Barrier, freed: &Barrier) {
@@ -71,14 +45,14 @@ fn burst(bytes: usize, seed: usize, full: &Barrier, freed: &Barrier) {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let driver = words.iter().any(|word| word == "--driver");
+    let driven = words.iter().any(|word| word == "--driver");
     let mib = words.iter().skip_while(|word| *word != "--mib").nth(1).map_or(Ok(1024), |mib| mib.parse::<usize>());
     let Ok(mib) = mib else {
         eprintln!("usage: idle [--driver] [--mib 1024]");
         return ExitCode::from(2);
     };
-    let steps = driver.then(ours::drive).flatten();
-    if driver && steps.is_none() {
+    let driver = driven.then(Driver::start).flatten();
+    if driven && driver.is_none() {
         eprintln!("idle: {} has no driver", allocator::NAME);
         return ExitCode::FAILURE;
     }
@@ -110,7 +84,7 @@ fn main() -> ExitCode {
             figures.push(resident());
         }
         let begun = Instant::now();
-        if ours::drain() {
+        if driver::drain() {
             let took = begun.elapsed().as_micros();
             drained = format!("{}\t{took}", resident());
         }
@@ -119,6 +93,6 @@ fn main() -> ExitCode {
     let figures: Vec<String> = figures.iter().map(ToString::to_string).collect();
     println!("{}\t{}\t{drained}", allocator::NAME, figures.join("\t"));
     // The driver ends here, with one step more.
-    let _ = steps;
+    let _ = driver.map(Driver::stop);
     ExitCode::SUCCESS
 }
