@@ -16,12 +16,13 @@ use crate::geometry::UNITS;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::map::Map;
+use crate::patience::Patience;
 use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
 use crate::size_class::SizeClass;
 use crate::slab::{Held, NotTaken, SlabId, Slabs};
 use crate::stats::{ClassStats, Reclaimed};
 use crate::supply::{Drawn, Supply};
-use crate::surplus::{Budget, Scope, Surplus};
+use crate::surplus::{Budget, Holds, Scope, Surplus};
 use crate::sync::{Atomic, Ordering, const_fn};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -34,6 +35,7 @@ pub(crate) struct Arsenal {
     pub(crate) depot: Depot,
     pub(crate) drawn: Drawn,
     pub(crate) surplus: Surplus,
+    pub(crate) patience: Patience,
     threads: Atomic<usize>,
     generation: Atomic<u32>,
     /// What a thread does that has left, if that can be done without the heap's value at hand. Set before anybody sees it.
@@ -74,6 +76,7 @@ impl Arsenal {
                 depot: Depot::new(),
                 drawn: Drawn::new(),
                 surplus: Surplus::new(),
+                patience: Patience::new(),
                 threads: Atomic::new(0),
                 generation: Atomic::new(0),
                 tidy: None,
@@ -420,6 +423,11 @@ impl Arsenal {
     pub(crate) fn used(&self) -> usize {
         let out = |class| self.slabs.class(class).taken.get().saturating_sub(self.depot.counts(class).1);
         SizeClass::all().map(|class| out(class) * class.bytes()).sum::<usize>() + self.run_bytes()
+    }
+
+    /// What the segments hold, and what is used of it.
+    pub(crate) fn holds(&self) -> Holds {
+        Holds { held: self.drawn.segments.get(), used: self.used() }
     }
 
     /// Bytes of runs that the program holds.

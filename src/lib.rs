@@ -16,6 +16,7 @@ mod size_class;
 mod stats;
 
 mod backend;
+mod patience;
 mod supply;
 mod surplus;
 mod treiber;

@@ -20,7 +20,7 @@ use crate::geometry::STRIDE;
 use crate::home::Home;
 use crate::size_class::SizeClass;
 use crate::stats::Reclaimed;
-use crate::surplus::{Budget, Holds, Scope};
+use crate::surplus::{Budget, Scope};
 use core::ptr::NonNull;
 
 /// Spills the magazines that the depot has, one at a time, so that others always find the rest: all, or those that nobody has
@@ -72,7 +72,7 @@ pub(crate) fn trim<B: Backend>(arsenal: &Arsenal, backend: &B, budget: &Budget<'
 pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B, home: Home) {
     let free = arsenal.drawn.segments.get().saturating_sub(arsenal.run_bytes());
     let Some(now) = arsenal.surplus.glance(free, home).then(|| backend.uptime()).flatten() else { return };
-    let before = Holds { held: arsenal.drawn.segments.get(), used: arsenal.used() };
+    let before = arsenal.holds();
     if arsenal.surplus.begin(before, now) {
         let budget = Budget::of(STRIDE);
         drain(arsenal, backend, Scope::All, &budget);

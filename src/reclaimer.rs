@@ -15,7 +15,9 @@ use std::thread::{self, JoinHandle};
 /// Gives back what a heap has not needed for a while, step by step.
 ///
 /// A step is a [`trim`](Bandolier::trim): what was not used from one to the next goes back to the system. After a burst that is
-/// all that it has left, within two or three intervals; a steady load keeps its working set.
+/// all that it has left, within two or three intervals; a steady load keeps its working set. A load that breathes, so that it needs
+/// again and again what the steps have given back, has ever fewer of them, down to one in 64 intervals, until there is much more to
+/// give back than it was seen to need.
 ///
 /// # Examples
 ///
@@ -74,9 +76,9 @@ impl<B: Backend + 'static> Reclaimer<B> {
         Self { bounds, ..self }
     }
 
-    /// Makes one step: for whoever has a timer. To be called once an interval.
+    /// Makes one step, unless the last ones were [in vain](Self): for whoever has a timer. To be called once an interval.
     pub fn step(&self) -> Reclaimed {
-        self.heap.trim_within(self.bounds)
+        self.heap.step_within(self.bounds)
     }
 
     /// How long to wait after a step that gave back so much: less than an interval, while there is more to give back.

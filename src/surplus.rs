@@ -155,9 +155,14 @@ impl Surplus {
         self.fresh.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of pages drawn since the heap began; wraps.
+    pub(crate) fn drawn(&self) -> usize {
+        self.fresh.load(Ordering::Relaxed)
+    }
+
     /// Bytes of pages drawn since there were `before`.
     fn drawn_since(&self, before: &Atomic<usize>) -> usize {
-        self.fresh.load(Ordering::Relaxed).wrapping_sub(before.load(Ordering::Relaxed))
+        self.drawn().wrapping_sub(before.load(Ordering::Relaxed))
     }
 
     /// Whether it is time for a look.
@@ -177,7 +182,7 @@ impl Surplus {
 
     /// Looks at what a heap holds; whether the caller shall make a part of a pass, and end it.
     pub(crate) fn begin(&self, heap: Holds, now: Duration) -> bool {
-        self.looked.store(self.fresh.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.looked.store(self.drawn(), Ordering::Relaxed);
         let least = self.least.load(Ordering::Relaxed).min(heap.free());
         self.least.store(least, Ordering::Relaxed);
         let gain = heap.free() - least;
@@ -222,7 +227,7 @@ impl Surplus {
         self.returned.fetch_add(gone.total(), Ordering::Relaxed);
         self.begun.store(!complete, Ordering::Relaxed);
         self.ended.store(now.as_millis() as usize, Ordering::Relaxed);
-        self.ended_fresh.store(self.fresh.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.ended_fresh.store(self.drawn(), Ordering::Relaxed);
         if complete {
             self.least.store(before.free().saturating_sub(gone.released), Ordering::Relaxed);
         }
@@ -237,7 +242,7 @@ pub(crate) struct Holds {
 }
 
 impl Holds {
-    fn free(self) -> usize {
+    pub(crate) fn free(self) -> usize {
         self.held.saturating_sub(self.used)
     }
 }

@@ -217,6 +217,34 @@ fn a_working_set_is_not_trimmed() {
     assert!(account.outstanding() <= full + MIB && account.purged() - purged <= gone);
 }
 
+/// What a load needs again after each breath, a driver leaves it, once it has seen that; but not what a burst leaves on top.
+#[test]
+fn a_breath_is_left_and_a_burst_is_not() {
+    let heap: &'static Heap = Box::leak(Box::new(heap().0.without_thread_caches()));
+    let driver = Reclaimer::new(heap);
+    let take = |count: u64, turn: u64| -> Vec<Block> {
+        (0..count).map(|n| Block::new(heap, layout(500, 8), turn << 32 | n).unwrap()).collect()
+    };
+    // A third stays, and the rest is free for two intervals of three.
+    let kept = take(10_000, 0);
+    let breathe = |turn: u64| {
+        let blocks = take(20_000, turn);
+        let first = driver.step().total();
+        blocks.into_iter().for_each(|block| block.free(heap));
+        (0..3).fold(first, |sum, _| sum + driver.step().total())
+    };
+    let first: usize = (1..5).map(breathe).sum();
+    (5..30).for_each(|turn| _ = breathe(turn));
+    let last: usize = (30..50).map(breathe).sum();
+    assert!(first > 10 * MIB, "{first} bytes in four breaths");
+    assert!(last < 2 * first, "{last} bytes in twenty breaths, and {first} in the first four");
+    // Ten times a breath, and then nothing any more.
+    take(200_000, 99).into_iter().for_each(|block| block.free(heap));
+    let gone: usize = (0..4).map(|_| driver.step().total()).sum();
+    assert!(gone > 200_000 * 500 / 10 * 9, "{gone} bytes of a burst, and {last} in twenty breaths");
+    kept.into_iter().for_each(|block| block.free(heap));
+}
+
 /// A call does no more than it may, and the next ones do the rest.
 #[test]
 fn a_call_is_bounded() {

@@ -36,6 +36,19 @@ impl<B: Backend> Bandolier<B> {
         })
     }
 
+    /// As [`trim_within`](Self::trim_within), unless what that gives back is needed again each time: then ever more seldom.
+    #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+    pub(crate) fn step_within(&self, bounds: Bounds) -> Reclaimed {
+        let Some(Heap { arsenal, .. }) = self.made() else { return Reclaimed::default() };
+        let free = arsenal.holds().free();
+        if !arsenal.patience.is_due(free, arsenal.surplus.drawn()) {
+            return Reclaimed::default();
+        }
+        let gone = self.trim_within(bounds);
+        arsenal.patience.note(free, gone.total(), arsenal.surplus.drawn(), gone.total() < bounds.bytes);
+        gone
+    }
+
     /// Gives back all that lies in the depot, every slab and every segment in which nothing is in use, and the pages of what is
     /// free. What threads and CPUs have in their magazines stays with them.
     ///

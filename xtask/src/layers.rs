@@ -31,6 +31,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::arena",
             "backend::none",
             "breach",
+            "patience",
             "supply",
             "surplus",
             "treiber",
