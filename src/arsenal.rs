@@ -16,6 +16,7 @@ use crate::geometry::UNITS;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::map::Map;
+use crate::passes::Passes;
 use crate::patience::Patience;
 use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
 use crate::size_class::SizeClass;
@@ -36,6 +37,7 @@ pub(crate) struct Arsenal {
     pub(crate) drawn: Drawn,
     pub(crate) surplus: Surplus,
     pub(crate) patience: Patience,
+    pub(crate) passes: Passes,
     threads: Atomic<usize>,
     generation: Atomic<u32>,
     /// What a thread does that has left, if that can be done without the heap's value at hand. Set before anybody sees it.
@@ -77,6 +79,7 @@ impl Arsenal {
                 drawn: Drawn::new(),
                 surplus: Surplus::new(),
                 patience: Patience::new(),
+                passes: Passes::new(),
                 threads: Atomic::new(0),
                 generation: Atomic::new(0),
                 tidy: None,

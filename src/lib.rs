@@ -16,6 +16,7 @@ mod size_class;
 mod stats;
 
 mod backend;
+mod passes;
 mod patience;
 mod supply;
 mod surplus;
@@ -42,7 +43,6 @@ mod allocator;
 
 mod limits;
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 mod reclaimer;
 
 #[cfg(all(test, loom))]
@@ -54,7 +54,8 @@ pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};
 pub use heap::Bandolier;
 pub use limits::Limits;
+pub use reclaimer::Reclaimer;
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
-pub use reclaimer::{Reclaimer, Running};
+pub use reclaimer::Running;
 pub use size_class::SizeClass;
 pub use stats::{Bounds, ClassStats, Locator, Reclaimed, Stats};

@@ -11,8 +11,7 @@
 //!
 //! Every step is a protocol of the layer it works on, so a pass may run beside allocation, beside frees and beside itself.
 //! It takes nothing from anybody that is in use, and hides one magazine, one slab or one run at a time from those who look for
-//! one meanwhile (and of a few threads that it searches, what they have): a thread that finds none left draws anew from the back-end. (Where the back-end has not even that, the
-//! allocation may fail that would have had the one.)
+//! one meanwhile (and of a few threads that it searches, what they have): a thread that finds none left draws anew from the back-end.
 
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
@@ -74,6 +73,7 @@ pub(crate) fn ebb<B: Backend>(arsenal: &Arsenal, backend: &B, home: Home) {
     let Some(now) = arsenal.surplus.glance(free, home).then(|| backend.uptime()).flatten() else { return };
     let before = arsenal.holds();
     if arsenal.surplus.begin(before, now) {
+        let _pass = arsenal.passes.begin();
         let budget = Budget::of(STRIDE);
         drain(arsenal, backend, Scope::All, &budget);
         let gone = give_back(arsenal, backend, Scope::Worthwhile, &budget);

@@ -7,7 +7,7 @@ mod common;
 use bandolier::{Bandolier, Limits, Os};
 use common::{Block, Metered, layout, scaled};
 use core::alloc::GlobalAlloc;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 const MIB: usize = 1 << 20;
@@ -170,4 +170,58 @@ fn a_heap_at_its_soft_limit_does_not_reclaim_all_the_time() {
     (0..1000).for_each(|_| large(&heap, 6).unwrap().free(&heap));
     assert!(TOLD.load(Relaxed) <= 2, "{}", TOLD.load(Relaxed));
     live.free(&heap);
+}
+
+/// What a drain has in its hands just now is missing to nobody: an allocation that there is memory for gets it, also near the limit.
+fn drained_at_the_limit(heap: &Bandolier<Metered<Os>>) {
+    const THREADS: usize = 3;
+    assert!(heap.set_limits(Limits::NONE.hard(12 * MIB)));
+    let all = fill(heap, 1000, 0);
+    // Each may keep one magazine back that it is just about to take from.
+    let share = (all.len() - THREADS * 256) / THREADS;
+    all.into_iter().for_each(|block| block.free(heap));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for verb in [Bandolier::drain_caches, Bandolier::trim] {
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Relaxed) {
+                    let _ = verb(heap);
+                }
+            });
+        }
+        let work = |stamp: u64| {
+            for turn in 0..scaled(100, 20, 1) as u64 {
+                let block = |n| Block::new(heap, layout(1000, 8), stamp << 56 | turn << 32 | n);
+                let blocks: Vec<_> = (0..share as u64).map_while(block).collect();
+                let missing = share - blocks.len();
+                blocks.into_iter().for_each(|block| block.free(heap));
+                assert_eq!(missing, 0, "of {share}, in turn {turn}");
+            }
+        };
+        let threads: Vec<_> = (1..=THREADS as u64).map(|stamp| scope.spawn(move || work(stamp))).collect();
+        let ends: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        over.store(true, Relaxed);
+        assert!(ends.iter().all(Result::is_ok));
+    });
+}
+
+#[test]
+fn a_drain_at_the_limit_takes_nothing_from_threads() {
+    drained_at_the_limit(&Bandolier::with_backend(Metered::new(Os).0).per_thread());
+}
+
+#[test]
+fn a_drain_at_the_limit_takes_nothing_from_cpus() {
+    drained_at_the_limit(&Bandolier::with_backend(Metered::new(Os).0).per_cpu());
+}
+
+#[test]
+fn a_drain_at_the_limit_takes_nothing_from_a_hybrid() {
+    drained_at_the_limit(&Bandolier::with_backend(Metered::new(Os).0).hybrid());
+}
+
+#[test]
+fn a_drain_at_the_limit_takes_nothing_from_slots() {
+    drained_at_the_limit(&Bandolier::with_backend(Metered::new(Os).0).without_thread_caches());
 }

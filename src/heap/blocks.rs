@@ -23,12 +23,7 @@ impl<B: Backend> Bandolier<B> {
         // More than the heap has could not be freed up here, unless it is a limit that refuses it.
         let drawn = &heap.arsenal.drawn;
         if block.is_none() && drawn.may_have(layout.size()) {
-            self.rescue(heap);
-            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-            block = self.take_block(heap, layout, purpose).or_else(|| {
-                let _grant = drawn.exceed(layout.size())?;
-                self.take_block(heap, layout, purpose)
-            });
+            block = self.rescued(heap, layout.size(), || self.take_block(heap, layout, purpose));
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }

@@ -173,6 +173,16 @@ impl Default for Bandolier {
 /// A block that has grown is put where it can grow to so many times its size.
 const ROOM: usize = 16;
 
+/// How often an allocation asks again that failed while others had memory in their hands. Each time it lets them go on, if the system
+/// can do that.
+const TRIES: usize = 64;
+
+fn step_aside() {
+    #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+    crate::backend::os::step_aside();
+    core::hint::spin_loop();
+}
+
 /// The heap of the process.
 #[cfg(not(all(test, loom)))]
 static SOLE: AtomicPtr<Heap> = AtomicPtr::new(ptr::null_mut());
@@ -444,15 +454,7 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.rescue(heap);
-        let rescued = self.take(heap, class).or_else(|| {
-            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-            self.take(heap, class)
-        });
-        rescued.or_else(|| {
-            let _grant = heap.arsenal.drawn.exceed(B::SEGMENT)?;
-            self.take(heap, class)
-        })
+        self.rescued(heap, B::SEGMENT, || self.take(heap, class))
     }
 
     /// As [`alloc_slow`](Self::alloc_slow).
@@ -481,7 +483,33 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Before saying that there is no memory: brings home all that lies idle in this thread's reach.
+    /// Before saying that there is no memory for a block, of which `bytes` more would have to be drawn: does what can be done, and
+    /// asks again after each.
+    fn rescued<R>(&self, heap: &Heap, bytes: usize, take: impl Fn() -> Option<R>) -> Option<R> {
+        let passes = &heap.arsenal.passes;
+        let before = passes.before();
+        let pass = passes.begin();
+        self.rescue(heap);
+        let rescued = take().or_else(|| {
+            heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
+            take()
+        });
+        drop(pass);
+        let granted = rescued.or_else(|| {
+            let _grant = heap.arsenal.drawn.exceed(bytes)?;
+            take()
+        });
+        granted.or_else(|| {
+            // Others may have in their hands what there is.
+            let tries = if passes.others_since(before) { TRIES } else { 0 };
+            (0..tries).find_map(|_| {
+                step_aside();
+                take()
+            })
+        })
+    }
+
+    /// Brings home all that lies idle in this thread's reach.
     fn rescue(&self, heap: &Heap) {
         let _ = self.hand_in(heap);
         reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, &Budget::of(usize::MAX));

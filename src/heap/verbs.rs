@@ -13,6 +13,7 @@ impl<B: Backend> Bandolier<B> {
         let Some(heap) = self.made() else { return Reclaimed::default() };
         let end = bounds.time.and_then(|time| self.backend.uptime()?.checked_add(time));
         let over = || end.is_some_and(|end| self.backend.uptime().is_some_and(|now| now >= end));
+        let _pass = heap.arsenal.passes.begin();
         work(heap, &Budget::until(bounds.bytes, &over))
     }
 
@@ -37,7 +38,6 @@ impl<B: Backend> Bandolier<B> {
     }
 
     /// As [`trim_within`](Self::trim_within), unless what that gives back is needed again each time: then ever more seldom.
-    #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
     pub(crate) fn step_within(&self, bounds: Bounds) -> Reclaimed {
         let Some(Heap { arsenal, .. }) = self.made() else { return Reclaimed::default() };
         let free = arsenal.holds().free();

@@ -31,6 +31,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::arena",
             "backend::none",
             "breach",
+            "passes",
             "patience",
             "supply",
             "surplus",
@@ -55,7 +56,19 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     ("L7", &["reclaim"]),
-    ("L8", &["heap", "heap::blocks", "heap::caches", "heap::verbs", "allocator", "limits", "reclaimer"]),
+    (
+        "L8",
+        &[
+            "heap",
+            "heap::blocks",
+            "heap::caches",
+            "heap::verbs",
+            "allocator",
+            "limits",
+            "reclaimer",
+            "reclaimer::running",
+        ],
+    ),
     ("L9", &["lib"]),
 ];
 
@@ -79,12 +92,18 @@ const SYNC: &[&str] = &["src/sync.rs"];
 const OS: &[&str] = &["src/backend/os/"];
 const THREAD: &[&str] = &["src/cache/thread.rs", "src/backend/os/record.rs"];
 const CPU: &[&str] = &["src/cache/cpu.rs"];
-const WITH_STD: &[&str] =
-    &["src/backend/os/", "src/cache/thread.rs", "src/breach.rs", "src/lib.rs", "src/reclaimer.rs", "src/limits.rs"];
+const WITH_STD: &[&str] = &[
+    "src/backend/os/",
+    "src/cache/thread.rs",
+    "src/breach.rs",
+    "src/lib.rs",
+    "src/reclaimer/running.rs",
+    "src/limits.rs",
+];
 
 const DOORS: &[Door] = &[
     Door { what: "core::sync", to: To::Path(&["core", "sync"]), files: SYNC },
-    Door { what: "std::sync", to: To::Path(&["std", "sync"]), files: &["src/sync.rs", "src/reclaimer.rs"] },
+    Door { what: "std::sync", to: To::Path(&["std", "sync"]), files: &["src/sync.rs", "src/reclaimer/running.rs"] },
     Door { what: "sync::atomic", to: To::Pair("sync", "atomic"), files: SYNC },
     Door { what: "the crate atomic", to: To::Path(&["atomic"]), files: SYNC },
     Door { what: "loom", to: To::Path(&["loom"]), files: SYNC },

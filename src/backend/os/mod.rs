@@ -47,6 +47,11 @@ pub(crate) fn complain(line: &[u8]) {
     imp::complain(line);
 }
 
+/// Lets other threads run that wait for this CPU.
+pub(crate) fn step_aside() {
+    imp::step_aside();
+}
+
 /// What `look` says to the value of a variable of the environment, or to nothing when there is no such variable.
 #[cfg(unix)]
 pub(crate) fn variable<R>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> R) -> R {

@@ -26,6 +26,11 @@ pub(super) fn uptime() -> Option<Duration> {
     (failed == 0).then(|| Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
 }
 
+pub(super) fn step_aside() {
+    // SAFETY: no conditions.
+    unsafe { libc::sched_yield() };
+}
+
 pub(super) fn variable<R>(name: &CStr, look: impl FnOnce(&[u8]) -> R) -> R {
     // SAFETY: a name that ends with a zero. That nobody changes the environment meanwhile is asked of every program that has threads.
     let value = unsafe { libc::getenv(name.as_ptr()) };

@@ -31,6 +31,11 @@ pub(super) fn uptime() -> Option<Duration> {
     Some(Duration::from_millis(unsafe { GetTickCount64() }))
 }
 
+pub(super) fn step_aside() {
+    // SAFETY: no conditions.
+    unsafe { windows_sys::Win32::System::Threading::SwitchToThread() };
+}
+
 pub(super) fn complain(line: &[u8]) {
     // If it cannot be written there is nobody left to tell.
     let _ = std::io::stderr().write_all(line);

@@ -5,12 +5,14 @@
 use crate::backend::{Backend, Native};
 use crate::heap::Bandolier;
 use crate::stats::{Bounds, Reclaimed};
-use crate::sync::{Atomic, Ordering};
 use core::fmt;
 use core::time::Duration;
-use std::io;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+mod running;
+
+#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+pub use running::Running;
 
 /// Gives back what a heap has not needed for a while, step by step.
 ///
@@ -21,7 +23,7 @@ use std::thread::{self, JoinHandle};
 ///
 /// # Examples
 ///
-/// On a thread of its own, until the guard is dropped:
+/// On a thread of its own (feature `std`), until the guard is dropped:
 ///
 /// ```
 /// use bandolier::{Bandolier, Reclaimer};
@@ -86,32 +88,6 @@ impl<B: Backend + 'static> Reclaimer<B> {
     pub fn pause(&self, gone: Reclaimed) -> Duration {
         if gone.total() >= self.bounds.bytes { BREATHER.min(self.interval) } else { self.interval }
     }
-
-    /// Makes steps on a thread of its own, called `bandolier`, until the answer is dropped or [stopped](Running::stop).
-    ///
-    /// # Errors
-    ///
-    /// When the system gives no thread.
-    pub fn spawn(self) -> io::Result<Running> {
-        let over = Arc::new(Atomic::new(false));
-        let seen = over.clone();
-        let thread = thread::Builder::new().name("bandolier".into()).spawn(move || {
-            let mut total = Reclaimed::default();
-            let mut pause = self.interval;
-            loop {
-                thread::park_timeout(pause);
-                // Acquire: what was done before the stop comes before the last step. A wake-up for nothing does no harm.
-                let last = seen.load(Ordering::Acquire);
-                let gone = self.step();
-                total += gone;
-                if last {
-                    return total;
-                }
-                pause = self.pause(gone);
-            }
-        })?;
-        Ok(Running { over, thread: Some(thread) })
-    }
 }
 
 impl<B: Backend> Clone for Reclaimer<B> {
@@ -128,34 +104,5 @@ impl<B: Backend> fmt::Debug for Reclaimer<B> {
             .field("interval", &self.interval)
             .field("bounds", &self.bounds)
             .finish_non_exhaustive()
-    }
-}
-
-/// A thread that makes the steps of a [`Reclaimer`]; it ends when this is dropped.
-#[derive(Debug)]
-#[must_use = "the thread ends when this is dropped"]
-pub struct Running {
-    over: Arc<Atomic<bool>>,
-    thread: Option<JoinHandle<Reclaimed>>,
-}
-
-impl Running {
-    /// Ends the thread after one more step; all that it gave back.
-    pub fn stop(mut self) -> Reclaimed {
-        self.end().unwrap_or_default()
-    }
-
-    fn end(&mut self) -> Option<Reclaimed> {
-        let thread = self.thread.take()?;
-        // Release: what was done before the stop.
-        self.over.store(true, Ordering::Release);
-        thread.thread().unpark();
-        thread.join().ok()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.end();
     }
 }

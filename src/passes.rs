@@ -1,0 +1,90 @@
+//! Passes under way: parties that have memory in their hands which others look for.
+//!
+//! A reclaim takes a magazine, a slab, a run, or what a few threads have, does something about it, and puts the rest back. Who
+//! finds no memory meanwhile draws anew; but at a limit, or when the back-end is empty, what the pass has may be all that there is.
+//! So an allocation that failed while somebody else's pass was under way tries again, a few times, before it says that there is
+//! no memory.
+
+use crate::sync::{Atomic, Ordering, const_fn};
+
+/// Models are of protocols, and of this there is none: it only says when to try again.
+const UNTOLD: bool = cfg!(all(test, loom));
+
+/// How many there were.
+pub(crate) struct Passes {
+    begun: Atomic<usize>,
+    ended: Atomic<usize>,
+}
+
+/// One, until it is dropped.
+#[must_use]
+pub(crate) struct Pass<'a>(&'a Passes);
+
+/// How many there had been once.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    begun: usize,
+    ended: usize,
+}
+
+impl Passes {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { begun: Atomic::new(0), ended: Atomic::new(0) }
+        }
+    }
+
+    // Relaxed, all of them: who has seen nobody, fails as he would have done without.
+
+    pub(crate) fn begin(&self) -> Pass<'_> {
+        if !UNTOLD {
+            self.begun.fetch_add(1, Ordering::Relaxed);
+        }
+        Pass(self)
+    }
+
+    /// To be asked before one's own.
+    pub(crate) fn before(&self) -> Before {
+        // The ended ones first, so that one which ends in between is taken for one that goes on.
+        let ended = self.ended.load(Ordering::Relaxed);
+        Before { begun: self.begun.load(Ordering::Relaxed), ended }
+    }
+
+    /// Whether there was another one than the caller's own, of which there was one and which is over.
+    pub(crate) fn others_since(&self, before: Before) -> bool {
+        before.begun != before.ended || self.begun.load(Ordering::Relaxed) != before.begun.wrapping_add(1)
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if !UNTOLD {
+            self.0.ended.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Passes;
+
+    #[test]
+    fn others_are_seen() {
+        let passes = Passes::new();
+        let alone = passes.before();
+        drop(passes.begin());
+        assert!(!passes.others_since(alone));
+        let other = passes.begin();
+        let beside = passes.before();
+        drop(passes.begin());
+        assert!(passes.others_since(beside) && passes.others_since(alone));
+        drop(other);
+        let after = passes.before();
+        drop(passes.begin());
+        assert!(!passes.others_since(after));
+        let beside = passes.before();
+        drop(passes.begin());
+        drop(passes.begin());
+        assert!(passes.others_since(beside));
+    }
+}
