@@ -2,7 +2,7 @@
 
 use super::{ThreadCache, Turn};
 use crate::arsenal::Arsenal;
-use crate::cache::holster::Holsters;
+use crate::cache::holsters::Holsters;
 use crate::loom_support::{Memory, Shared, explore};
 use crate::magazine::Round;
 use crate::reclaim;

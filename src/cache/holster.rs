@@ -33,19 +33,18 @@
 
 use super::Pair;
 use super::fence;
+use super::holsters::Holsters;
 use super::pouch::Pouch;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::geometry::SPARES;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
-use crate::pool::{Pool, Record};
+use crate::pool::Record;
 use crate::size_class::{PerClass, SizeClass};
-use crate::supply::Supply;
 use crate::sync::{Atomic, AtomicPtr, Ordering, array, const_fn};
 use crate::treiber::Index;
-use core::cell::{Cell, UnsafeCell};
-use core::mem::MaybeUninit;
+use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 /// The tops of the loaded magazines, by class.
@@ -117,11 +116,11 @@ pub(crate) struct Holster {
     holsters: Cell<*const Holsters>,
     next: Atomic<u32>,
     /// The link of those that were ever worn.
-    chain: Atomic<u32>,
+    pub(super) chain: Atomic<u32>,
     /// The link of those that one party searches together.
-    found: Cell<Option<Index>>,
-    index: Cell<Index>,
-    chained: Cell<bool>,
+    pub(super) found: Cell<Option<Index>>,
+    pub(super) index: Cell<Index>,
+    pub(super) chained: Cell<bool>,
     state: Atomic<u8>,
     /// The thread is in a slow path.
     busy: Atomic<bool>,
@@ -240,6 +239,18 @@ impl Holster {
         self.owner.get()
     }
 
+    /// Begins to be the calling thread's: one of the pool's, which nobody else has.
+    pub(super) fn put_on(&self, holsters: &Holsters, arsenal: &Arsenal) {
+        self.holsters.set(holsters);
+        self.generation.set(arsenal.generation());
+        self.pouch.set_home(arsenal.enlist());
+        // Relaxed: nobody else touches an idle one.
+        self.front.store(self.own(), Ordering::Relaxed);
+        self.owner.set(arsenal);
+        // Release: all of it, to a searcher.
+        self.state.store(WORN, Ordering::Release);
+    }
+
     // ---- the wearer, on its fast paths -------------------------------------------------------------------------------
 
     #[inline(always)]
@@ -335,7 +346,7 @@ impl Holster {
     }
 
     /// The magazines of a class. Who changes them writes them back.
-    fn pair(&self, class: SizeClass) -> Pair {
+    pub(super) fn pair(&self, class: SizeClass) -> Pair {
         Pair { loaded: get(&self.own.0[class]), previous: get(&self.previous[class]) }
     }
 
@@ -417,14 +428,14 @@ impl Holster {
         self.owner.set(NOBODY);
         // SAFETY: set before it was worn; the holsters live as long as any of them.
         if let Some(holsters) = unsafe { self.holsters.get().as_ref() } {
-            holsters.pool.give(self.index.get());
+            holsters.put_back(self.index.get());
         }
     }
 
     // ---- a searcher --------------------------------------------------------------------------------------------------
 
     /// Whether the thread has something, and was in no slow path since the last time this was asked.
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         // Relaxed all: policy.
         let stirs = self.stirs.load(Ordering::Relaxed);
         if stirs {
@@ -434,7 +445,7 @@ impl Holster {
     }
 
     /// Stops the thread that wears it, if there is one, and nobody else does the same.
-    fn stop(&self, bare: *mut Front) -> bool {
+    pub(super) fn stop(&self, bare: *mut Front) -> bool {
         // Acquire: what the last searcher or the thread did, by the Release of `wear`, `resume` or `let_go`.
         let ours = self.state.compare_exchange(WORN, SEARCHED, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if ours {
@@ -445,7 +456,7 @@ impl Holster {
     }
 
     /// Takes what a stopped thread has, after a heavy fence; whether it could, which it could not from a thread at work.
-    fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> bool {
+    pub(super) fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> bool {
         // Acquire: what the thread did in its last slow path, by the Release of `end`.
         if self.busy.load(Ordering::Acquire) {
             return false;
@@ -465,13 +476,13 @@ impl Holster {
         true
     }
 
-    fn is_worn(&self) -> bool {
+    pub(super) fn is_worn(&self) -> bool {
         // Relaxed: a figure.
         self.state.load(Ordering::Relaxed) != IDLE
     }
 
     /// Ends a search; does what is left to do if the thread has gone meanwhile.
-    fn let_go(&self, arsenal: &Arsenal) {
+    pub(super) fn let_go(&self, arsenal: &Arsenal) {
         // Release: what was done, to the thread. Acquire on failure: what it did last, by the Release of `shed`.
         if self.state.compare_exchange(SEARCHED, WORN, Ordering::Release, Ordering::Acquire).is_err() {
             self.hand_in(arsenal);
@@ -481,147 +492,3 @@ impl Holster {
         }
     }
 }
-
-/// The holsters of a heap.
-pub(crate) struct Holsters {
-    pool: Pool<Holster>,
-    /// All that were ever worn.
-    all: Atomic<u32>,
-    unworn: Unworn,
-    /// For the first thread, so that one alone needs no memory for it.
-    first: UnsafeCell<MaybeUninit<Holster>>,
-}
-
-// SAFETY: the first holster is touched as one of the pool's.
-unsafe impl Sync for Holsters {}
-
-/// Holsters that are searched after one fence.
-const TOGETHER: usize = 32;
-
-/// Threads whose magazines were to be taken, and could not be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) struct Missed(pub(crate) usize);
-
-impl Holsters {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self {
-                pool: Pool::new(),
-                all: Atomic::new(0),
-                unworn: Unworn::new(),
-                first: UnsafeCell::new(MaybeUninit::uninit()),
-            }
-        }
-    }
-
-    /// Makes the first holster ready, once the holsters are at the place where they stay.
-    pub(crate) fn settle(&self) {
-        self.pool.lend(NonNull::from(&self.first).cast());
-    }
-
-    /// A holster for the calling thread; `None` when there is no memory for one.
-    pub(crate) fn wear<B: Backend>(&self, arsenal: &Arsenal, supply: Supply<'_, B>) -> Option<&Holster> {
-        let index = self.pool.take(supply)?;
-        let holster = self.pool.get(index);
-        holster.holsters.set(self);
-        holster.generation.set(arsenal.generation());
-        holster.pouch.set_home(arsenal.enlist());
-        // Relaxed: nobody else touches an idle one.
-        holster.front.store(holster.own(), Ordering::Relaxed);
-        holster.owner.set(arsenal);
-        // Release: all of it, to a searcher.
-        holster.state.store(WORN, Ordering::Release);
-        if !holster.chained.replace(true) {
-            self.list(index, holster);
-        }
-        Some(holster)
-    }
-
-    /// Puts a holster on the list of all.
-    fn list(&self, index: Index, holster: &Holster) {
-        // Relaxed: the exchange checks it, and whoever follows the chain has acquired the head.
-        let mut head = self.all.load(Ordering::Relaxed);
-        loop {
-            holster.chain.store(head, Ordering::Relaxed);
-            // Release: the record. An exchange reads the one before and so goes on with its release.
-            match self.all.compare_exchange_weak(head, index.get(), Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    /// All that were ever worn.
-    fn each(&self) -> impl Iterator<Item = &Holster> {
-        // Acquire: the records, by the Release in `list`.
-        let mut next = Index::new(self.all.load(Ordering::Acquire));
-        core::iter::from_fn(move || {
-            let holster = self.pool.get(next?);
-            // Relaxed: written once, before the record was put on the list.
-            next = Index::new(holster.chain.load(Ordering::Relaxed));
-            Some(holster)
-        })
-    }
-
-    /// Hands in what threads have, asleep or not, but for those in a slow path, and the one that wears `but`.
-    pub(crate) fn search<B: Backend>(&self, arsenal: &Arsenal, backend: &B, but: Option<&Holster>) -> Missed {
-        let others = |holster: &Holster| but.is_none_or(|but| !ptr::eq(holster, but));
-        if !fence::is_allowed() {
-            return Missed(self.each().filter(|holster| holster.is_worn() && others(holster)).count());
-        }
-        self.search_some(arsenal, backend, others)
-    }
-
-    /// Hands in what those threads have that were in no slow path since the last call, if the system allows it.
-    pub(crate) fn search_quiet<B: Backend>(&self, arsenal: &Arsenal, backend: &B) -> Missed {
-        if !fence::is_allowed() {
-            return Missed(0);
-        }
-        self.search_some(arsenal, backend, Holster::is_quiet)
-    }
-
-    fn search_some<B: Backend>(&self, arsenal: &Arsenal, backend: &B, which: impl Fn(&Holster) -> bool) -> Missed {
-        let mut missed = 0;
-        let mut worn = self.each().filter(|holster| which(holster)).peekable();
-        // A few at a time, for what one of them has is hidden meanwhile, from the thread itself, too.
-        while worn.peek().is_some() {
-            let mut stopped = None;
-            for holster in worn.by_ref().take(TOGETHER).filter(|holster| holster.stop(self.unworn.bare())) {
-                holster.found.set(stopped);
-                stopped = Some(holster.index.get());
-            }
-            let fenced = stopped.is_some() && fence::heavy();
-            while let Some(index) = stopped {
-                let holster = self.pool.get(index);
-                stopped = holster.found.get();
-                missed += usize::from(!(fenced && holster.search(arsenal, backend)));
-                holster.let_go(arsenal);
-            }
-        }
-        Missed(missed)
-    }
-
-    /// Rounds of `class` that threads have; exact while nobody works.
-    pub(crate) fn rounds(&self, class: SizeClass) -> usize {
-        self.each().map(|holster| holster.pair(class).rounds()).sum()
-    }
-
-    /// Bytes of records in use.
-    pub(crate) fn bytes_in_use(&self) -> usize {
-        self.pool.bytes_in_use()
-    }
-
-    /// Gives all records back.
-    ///
-    /// # Safety
-    /// Nobody uses the heap any more.
-    pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
-        // SAFETY: the caller's promise.
-        unsafe { self.pool.release(supply, !cfg!(all(test, loom))) };
-    }
-}
-
-#[cfg(all(test, loom))]
-#[path = "../../loom-tests/holster.rs"]
-mod loom_tests;

@@ -19,7 +19,10 @@ pub(crate) mod cpus;
 mod fence;
 #[cfg(feature = "std")]
 #[cfg_attr(all(test, loom), allow(dead_code, reason = "models use what is a protocol of it"))]
-pub(crate) mod holster;
+mod holster;
+#[cfg(feature = "std")]
+#[cfg_attr(all(test, loom), allow(dead_code, reason = "models use what is a protocol of it"))]
+pub(crate) mod holsters;
 #[cfg(feature = "std")]
 #[cfg_attr(all(test, loom), allow(dead_code, reason = "models use what is a protocol of it"))]
 pub(crate) mod thread;

@@ -25,7 +25,8 @@
 //! - A cache has magazines of one heap only, that of its holster, which stays in place while the thread is counted there
 //!   (`Arsenal::enlist`): a heap is not torn down before.
 
-use super::holster::{Holster, Holsters, Unworn};
+use super::holster::{Holster, Unworn};
+use super::holsters::Holsters;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
 use crate::geometry::WORN_BYTES;

@@ -16,7 +16,7 @@ use crate::arsenal::Arsenal;
 use crate::backend::{Backend, Native};
 use crate::cache::cpus::Cpus;
 #[cfg(all(feature = "std", not(all(test, loom))))]
-use crate::cache::holster::Holsters;
+use crate::cache::holsters::Holsters;
 use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;

@@ -49,6 +49,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "cache::pouch",
             "cache::fence",
             "cache::holster",
+            "cache::holsters",
             "cache::thread",
             "cache::shared",
             "cache::cpu",
