@@ -20,7 +20,7 @@ static HEAP: Bandolier = common::as_chosen(Bandolier::new().per_thread());
 
 /// Makes the calling thread one that is counted, where a thread has to earn that.
 fn busy() {
-    (0..200).for_each(|n| Block::new(&HEAP, layout(64, 8), n).unwrap().free(&HEAP));
+    (0..1000).for_each(|n| Block::new(&HEAP, layout(64, 8), n).unwrap().free(&HEAP));
 }
 
 /// Allocates and frees blocks of many sizes through the heap, and through the collections that sit on it.
