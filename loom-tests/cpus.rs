@@ -1,5 +1,7 @@
 //! Models of the CPUs' magazines: threads of one CPU and of two, and one that drains them.
 
+use super::super::Pair;
+use super::super::pouch::Pouch;
 use super::Cpus;
 use crate::arsenal::Arsenal;
 use crate::loom_support::{Machine, Memory, Shared, explore};
@@ -101,6 +103,22 @@ fn a_thread_that_is_moved_loses_nothing() {
             world.give(chunk);
         };
         side.race(&here, moved, World::drain);
+        here.nothing_lost();
+    });
+}
+
+/// A thread is moved while it trades, to a CPU that has no places: what it has in its hands goes to the depot.
+#[test]
+fn a_trade_ends_on_another_cpu() {
+    explore(|side| {
+        let here = World::new();
+        let trade = |world: &World| {
+            Machine::seat(&world.machine, 0);
+            let post = world.cpus.post(&world.arsenal, &world.memory).expect("there is a table");
+            let moved = |_: &mut Pair, _: &Pouch<0>| Machine::seat(&world.machine, 1);
+            world.cpus.trade(post, &world.arsenal, &world.memory, class(), moved).expect("there are places");
+        };
+        side.race(&here, trade, World::drain);
         here.nothing_lost();
     });
 }
