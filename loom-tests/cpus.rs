@@ -2,7 +2,7 @@
 
 use super::super::Pair;
 use super::super::pouch::Pouch;
-use super::Cpus;
+use super::{Cpus, keep_all, take_all};
 use crate::arsenal::Arsenal;
 use crate::loom_support::{Machine, Memory, Shared, explore};
 use crate::magazine::Round;
@@ -154,11 +154,10 @@ fn emptied_places_change_hands() {
         let here = World::new();
         side.race(&here, World::drain, |world| {
             Machine::seat(&world.machine, 1);
-            if let Some(places) = world.cpus.spare() {
+            if let Some(places) = take_all(&world.cpus.spares) {
                 // SAFETY: the caller's own.
-                let places = unsafe { places.as_ref() };
-                assert_eq!(places.rounds(class()), 0);
-                world.cpus.spare_all(places.into(), places.into());
+                assert_eq!(unsafe { places.as_ref() }.rounds(class()), 0);
+                keep_all(&world.cpus.spares, places, places);
             }
         });
         here.nothing_lost();

@@ -3,7 +3,8 @@
 //! A reclaim takes a magazine, a slab, a run, or what a few threads have, does something about it, and puts the rest back. Who
 //! finds no memory meanwhile draws anew; but at a limit, or when the back-end is empty, what the pass has may be all that there is.
 //! So an allocation that failed while somebody else's pass was under way tries again, a few times, before it says that there is
-//! no memory.
+//! no memory. An allocation that fails brings home what it can reach, too; but it is over soon, and is no pass: of two that fail
+//! at once neither waits for the other.
 
 use crate::sync::{Atomic, Ordering, const_fn};
 
@@ -15,6 +16,10 @@ pub(crate) struct Passes {
     begun: Atomic<usize>,
     ended: Atomic<usize>,
 }
+
+/// How often an allocation asks again. It lets others go on each time; the longest that a pass of theirs hides something is a system
+/// call about one run.
+pub(crate) const TRIES: usize = 4096;
 
 /// One, until it is dropped.
 #[must_use]
@@ -43,16 +48,21 @@ impl Passes {
         Pass(self)
     }
 
-    /// To be asked before one's own.
     pub(crate) fn before(&self) -> Before {
         // The ended ones first, so that one which ends in between is taken for one that goes on.
         let ended = self.ended.load(Ordering::Relaxed);
         Before { begun: self.begun.load(Ordering::Relaxed), ended }
     }
 
-    /// Whether there was another one than the caller's own, of which there was one and which is over.
-    pub(crate) fn others_since(&self, before: Before) -> bool {
-        before.begun != before.ended || self.begun.load(Ordering::Relaxed) != before.begun.wrapping_add(1)
+    /// Whether there is one now.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let Before { begun, ended } = self.before();
+        begun != ended
+    }
+
+    /// Whether there was one since then, or is still.
+    pub(crate) fn were_since(&self, before: Before) -> bool {
+        before.begun != before.ended || self.begun.load(Ordering::Relaxed) != before.begun
     }
 }
 
@@ -71,20 +81,13 @@ mod tests {
     #[test]
     fn others_are_seen() {
         let passes = Passes::new();
-        let alone = passes.before();
-        drop(passes.begin());
-        assert!(!passes.others_since(alone));
-        let other = passes.begin();
-        let beside = passes.before();
-        drop(passes.begin());
-        assert!(passes.others_since(beside) && passes.others_since(alone));
-        drop(other);
-        let after = passes.before();
-        drop(passes.begin());
-        assert!(!passes.others_since(after));
-        let beside = passes.before();
-        drop(passes.begin());
-        drop(passes.begin());
-        assert!(passes.others_since(beside));
+        let before = passes.before();
+        assert!(!passes.were_since(before) && !passes.is_under_way());
+        let pass = passes.begin();
+        let meanwhile = passes.before();
+        assert!(passes.were_since(before) && passes.is_under_way());
+        drop(pass);
+        assert!(passes.were_since(before) && passes.were_since(meanwhile) && !passes.is_under_way());
+        assert!(!passes.were_since(passes.before()));
     }
 }

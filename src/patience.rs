@@ -13,7 +13,8 @@
 //!   steps      └─┴──┴─────┴───────────┴────────┴──▶ calls
 //! ```
 //!
-//! What was free when a step was regretted is known to be needed; as soon as much more is, the next step is due.
+//! What was free after a step that was regretted, and what was drawn then, is known to be needed; as soon as much more is free, the
+//! next step is due.
 //!
 //! All of it is policy: nothing hangs on how these numbers race.
 
@@ -41,13 +42,15 @@ fn set(number: &Atomic<usize>, to: usize) {
 
 /// How a driver's steps have gone.
 pub(crate) struct Patience {
-    /// Bytes that the last steps gave back, until they are judged.
+    /// Bytes that the last step gave back, until that is regretted.
     returned: Atomic<usize>,
-    /// Bytes of pages that had been drawn after them.
+    /// Bytes that the parts of a step have given back which is not complete yet.
+    parts: Atomic<usize>,
+    /// Bytes of pages that had been drawn after the last step.
     drawn: Atomic<usize>,
-    /// Bytes that were free before them.
+    /// Bytes that were free after it.
     free: Atomic<usize>,
-    /// The most that was free before a step that was regretted.
+    /// The most that was free after a step that was regretted, with what was drawn then.
     needed: Atomic<usize>,
     /// Calls to come that make no step.
     skip: Atomic<usize>,
@@ -62,6 +65,7 @@ impl Patience {
         pub(crate) fn new() -> Self {
             Self {
                 returned: Atomic::new(0),
+                parts: Atomic::new(0),
                 drawn: Atomic::new(0),
                 free: Atomic::new(0),
                 needed: Atomic::new(0),
@@ -92,7 +96,7 @@ impl Patience {
             return;
         }
         let regrets = (get(&self.regrets) + 1).min(MOST);
-        let needed = get(&self.needed).max(get(&self.free));
+        let needed = get(&self.needed).max(get(&self.free).saturating_add(again));
         set(&self.needed, needed);
         set(&self.regrets, regrets);
         set(&self.skip, (1 << regrets) - 1);
@@ -100,10 +104,13 @@ impl Patience {
         set(&self.returned, 0);
     }
 
-    /// Notes a step: what was free before it, what it gave back, what had been drawn after it, and whether it was `complete`.
+    /// Notes a step, or a part of one: what is free after it, what it gave back, what had been drawn after it, and whether the
+    /// step is `complete`. What is not is followed by the next part, and judged when all is done: growth meanwhile is no regret.
     pub(crate) fn note(&self, free: usize, gone: usize, drawn: usize, complete: bool) {
+        let gone = get(&self.parts) + gone;
+        set(&self.parts, if complete { 0 } else { gone });
+        set(&self.returned, if complete { gone } else { 0 });
         set(&self.free, free);
-        set(&self.returned, gone);
         set(&self.drawn, drawn);
         let regrets = get(&self.regrets);
         set(&self.skip, if complete { (1 << regrets) - 1 } else { 0 });
@@ -188,6 +195,16 @@ mod tests {
         // A part of a step is followed by the next.
         heap.patience.note(10, MIB, heap.drawn, false);
         assert!(heap.call(10, 5, false));
+    }
+
+    #[test]
+    fn growth_beside_the_parts_of_a_step_is_no_regret() {
+        let mut heap = Driven::new();
+        for part in 0..20 {
+            assert!(heap.patience.is_due((800 - 10 * part) * MIB, heap.drawn));
+            heap.patience.note((790 - 10 * part) * MIB, 10 * MIB, heap.drawn, false);
+            heap.drawn += 9 * MIB;
+        }
     }
 
     #[test]

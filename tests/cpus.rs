@@ -375,3 +375,44 @@ fn the_environment_tells() {
     }
     assert_eq!(HEAP.stats().threads, usize::from(locator != Locator::PerCpu));
 }
+
+/// One thread may register its record, and another may not: what either finds first holds for both.
+#[cfg(not(target_env = "gnu"))]
+#[test]
+fn one_thread_is_refused() {
+    if role().is_some() {
+        let heap = Bandolier::with_backend(Os).per_cpu();
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            for refused in [false, true] {
+                let (heap, together) = (&heap, &together);
+                scope.spawn(move || {
+                    if refused {
+                        forbid(libc::SYS_rseq, libc::EPERM);
+                    }
+                    together.wait();
+                    (0..20).for_each(|seed| busy(heap, seed, 200));
+                });
+            }
+        });
+        assert_eq!(heap.stats().in_use, 0);
+        return;
+    }
+    for _ in 0..scaled(200, 50, 0) {
+        let output = common::child("one_thread_is_refused", "here");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A thread that has earned magazines of one hybrid works for its CPU in another: there is one heap only of which it has its own.
+#[test]
+fn a_second_hybrid_has_cpus() {
+    let heaps = [(); 2].map(|()| Bandolier::with_backend(Os).hybrid());
+    for heap in &heaps {
+        let blocks: Vec<_> = (0..2000).map(|n| Block::new(heap, layout(64, 8), n).unwrap()).collect();
+        blocks.into_iter().for_each(|block| block.free(heap));
+    }
+    assert_eq!(heaps.each_ref().map(|heap| heap.stats().threads), [1, 0]);
+    let table = (64 << 10..).contains(&heaps[1].stats().metadata);
+    assert!(table, "{:?}", heaps[1].stats());
+}

@@ -4,10 +4,12 @@
 
 mod common;
 
-use bandolier::{Bandolier, Limits, Os};
+use bandolier::{Backend, Bandolier, Limits, Os};
 use common::{Block, Metered, layout, scaled};
-use core::alloc::GlobalAlloc;
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::time::Duration;
 use std::thread;
 
 const MIB: usize = 1 << 20;
@@ -224,4 +226,61 @@ fn a_drain_at_the_limit_takes_nothing_from_a_hybrid() {
 #[test]
 fn a_drain_at_the_limit_takes_nothing_from_slots() {
     drained_at_the_limit(&Bandolier::with_backend(Metered::new(Os).0).without_thread_caches());
+}
+
+/// The operating system's memory, for a heap whose passes take their time over each piece.
+struct Slow(Metered<Os>);
+
+// SAFETY: every call is one of `Metered`, which keeps the contract.
+unsafe impl Backend for Slow {
+    const ZEROED: bool = true;
+    const PURGES: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.0.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.release(block, layout) }
+    }
+
+    fn granule(&self) -> usize {
+        self.0.granule()
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        thread::sleep(Duration::from_micros(200));
+        // SAFETY: the caller's promise.
+        unsafe { self.0.purge(start, bytes) }
+    }
+}
+
+/// Nearly all that is free is in the hands of a drain, most of the time: who needs it gets it.
+#[test]
+fn what_a_slow_drain_holds_is_missing_to_nobody() {
+    let heap = Bandolier::with_backend(Slow(Metered::timeless(Os).0)).without_thread_caches();
+    // One segment, and its records.
+    assert!(heap.set_limits(Limits::NONE.hard(5 * MIB)));
+    let of = layout(200_000, 8);
+    let most = (0..).map_while(|n| Block::new(&heap, of, n)).collect::<Vec<_>>();
+    let share = most.len();
+    assert!(share >= 12, "{share}");
+    most.into_iter().for_each(|block| block.free(&heap));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                let _ = heap.drain();
+            }
+        });
+        let missing = (0..scaled(300, 100, 1) as u64).find(|turn| {
+            let blocks: Vec<_> = (0..share as u64).map_while(|n| Block::new(&heap, of, n | turn << 32)).collect();
+            let missing = blocks.len() < share;
+            blocks.into_iter().for_each(|block| block.free(&heap));
+            missing
+        });
+        over.store(true, Relaxed);
+        assert_eq!(missing, None);
+    });
 }

@@ -174,24 +174,32 @@ mod sequences {
             Self::at(restart::offset(thread_pointer)?.get())
         }
 
-        /// As [`here`](Self::here), after some thread has seen that there are restartable sequences; a thread that the kernel does
-        /// not know of gets a seat, too, and has no number.
+        /// As [`here`](Self::here), after some thread has seen that there are restartable sequences; `None` for a thread that the
+        /// kernel does not know of.
         #[inline(always)]
         pub(crate) fn here_surely() -> Option<Self> {
             Self::at(restart::known_offset())
         }
 
+        #[inline(always)]
         fn at(offset: isize) -> Option<Self> {
             let record = NonNull::new(thread_pointer().wrapping_offset(offset))?;
-            Some(Self { record, number: restart::number() })
+            let seat = Self { record, number: restart::number() };
+            // The other number may be zero, or an old one, while the kernel does not keep the record.
+            (seat.field(restart::CPU_ID) >= 0).then_some(seat)
+        }
+
+        #[inline(always)]
+        fn field(self, offset: usize) -> i32 {
+            let field = self.record.as_ptr().wrapping_add(offset).cast::<i32>();
+            // SAFETY: the record lies in the thread's own storage. Volatile, since the kernel writes it while the thread does not run.
+            unsafe { field.read_volatile() }
         }
 
         /// The number of the places that are the thread's, or were just now: that of its CPU, or a smaller one. `None` while the
         /// kernel does not know of the thread.
         pub(crate) fn number(self) -> Option<usize> {
-            let number = self.record.as_ptr().wrapping_add(self.number).cast::<i32>();
-            // SAFETY: the record lies in the thread's own storage. Volatile, since the kernel writes it while the thread does not run.
-            usize::try_from(unsafe { number.read_volatile() }).ok()
+            usize::try_from(self.field(self.number)).ok()
         }
 
         /// Takes a round out of the magazine at `place` of this CPU; null when it has none, or the CPU has no places.

@@ -46,6 +46,8 @@ pub(crate) struct Cpus {
     table: AtomicPtr<Table>,
     /// Empty ones that were in the table.
     spares: AtomicPtr<Places>,
+    /// Those that were taken out of the table, when the kernel did not let us fence any more: the next fence makes them ours.
+    limbo: AtomicPtr<Places>,
     /// Whether the kernel lets us fence.
     fences: Atomic<bool>,
 }
@@ -97,6 +99,7 @@ impl Cpus {
             Self {
                 table: AtomicPtr::new(ptr::null_mut()),
                 spares: AtomicPtr::new(ptr::null_mut()),
+                limbo: AtomicPtr::new(ptr::null_mut()),
                 fences: Atomic::new(false),
             }
         }
@@ -305,21 +308,35 @@ impl Cpus {
         if chosen.peek().is_none() || !self.fences.load(Ordering::Relaxed) || !cpu::fence() {
             return chosen.count();
         }
-        let (mut missed, mut taken) = (0, None);
+        if let Some(first) = take_all(&self.limbo) {
+            self.empty_all(arsenal, first);
+        }
+        let (mut missed, mut taken, mut spares) = (0, None, take_all(&self.spares));
         for (number, entry) in chosen {
-            match self.take_out(arsenal.supply(backend), Home::nth(number), entry) {
-                Some(places) => {
-                    // SAFETY: the caller's, and places live as long as the heap.
-                    unsafe { places.as_ref() }.set_next(taken);
-                    taken = Some(places);
-                }
-                None => missed += 1,
+            let Some(spare) = spares.or_else(|| Self::make(arsenal.supply(backend))) else {
+                missed += 1;
+                continue;
+            };
+            // SAFETY: the caller's own; places live as long as the heap.
+            let fresh = unsafe { spare.as_ref() };
+            spares = fresh.next();
+            fresh.set_next(None);
+            fresh.home.set(Home::nth(number));
+            // Acquire and Release: the places, from their maker or who emptied them, and to who works there.
+            if let Some(places) = NonNull::new(entry.swap(spare.as_ptr(), Ordering::AcqRel)) {
+                // SAFETY: as above.
+                unsafe { places.as_ref() }.set_next(taken);
+                taken = Some(places);
             }
+        }
+        if let Some(first) = spares {
+            keep_all(&self.spares, first, chain(first).last().unwrap_or(first));
         }
         let Some(first) = taken else { return missed };
         if !cpu::fence() {
-            // Somebody may be at work there still, for ever.
-            return missed + chain(first).count();
+            // Somebody may be at work there still.
+            keep_all(&self.limbo, first, chain(first).last().unwrap_or(first));
+            return missed + 1;
         }
         self.empty_all(arsenal, first);
         missed
@@ -333,50 +350,7 @@ impl Cpus {
             unsafe { places.as_ref() }.empty(arsenal);
             last = places;
         }
-        self.spare_all(first, last);
-    }
-
-    /// Puts empty places in the stead of those at an entry; these, which are the caller's after a fence.
-    fn take_out<B: Backend>(
-        &self,
-        supply: Supply<'_, B>,
-        home: Home,
-        entry: &AtomicPtr<Places>,
-    ) -> Option<NonNull<Places>> {
-        let spare = self.spare().or_else(|| Self::make(supply))?;
-        // SAFETY: the caller's own.
-        unsafe { spare.as_ref() }.home.set(home);
-        // Acquire and Release: the places, from their maker or who emptied them, and to who works there.
-        NonNull::new(entry.swap(spare.as_ptr(), Ordering::AcqRel))
-    }
-
-    /// Empty places for the caller to own, if there are some.
-    fn spare(&self) -> Option<NonNull<Places>> {
-        // All of them are taken at once, so there is no question of what has come back meanwhile.
-        // Acquire: the places, by the Release in `spare_all`.
-        let first = NonNull::new(self.spares.swap(ptr::null_mut(), Ordering::Acquire))?;
-        // SAFETY: places live as long as the heap.
-        let spare = unsafe { first.as_ref() };
-        if let Some(second) = spare.next() {
-            spare.set_next(None);
-            self.spare_all(second, chain(second).last().unwrap_or(second));
-        }
-        Some(first)
-    }
-
-    /// Keeps a chain of empty places of the caller's.
-    fn spare_all(&self, first: NonNull<Places>, last: NonNull<Places>) {
-        // Relaxed: the exchange checks it.
-        let mut head = self.spares.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: places live as long as the heap.
-            unsafe { last.as_ref() }.set_next(NonNull::new(head));
-            // Release: the places. Each exchange goes on with the release of the one before.
-            match self.spares.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
+        keep_all(&self.spares, first, last);
     }
 
     /// Gives the table and all places back.
@@ -385,7 +359,7 @@ impl Cpus {
     /// Nobody uses the heap any more.
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
         let Some(table) = self.table() else { return };
-        for entry in table.iter().chain([&self.spares]) {
+        for entry in table.iter().chain([&self.spares, &self.limbo]) {
             // Relaxed: nobody else is left. Those in the table have no next.
             for places in NonNull::new(entry.load(Ordering::Relaxed)).into_iter().flat_map(chain) {
                 // SAFETY: acquired in `make`, and in one place only.
@@ -403,6 +377,31 @@ impl Cpus {
     }
 }
 
+/// All places that are kept there, for the caller to own: so there is no question of what has come back meanwhile.
+fn take_all(kept: &AtomicPtr<Places>) -> Option<NonNull<Places>> {
+    // Relaxed: a guess, so that what is empty is not written to.
+    if kept.load(Ordering::Relaxed).is_null() {
+        return None;
+    }
+    // Acquire: the places, by the Release in `keep_all`.
+    NonNull::new(kept.swap(ptr::null_mut(), Ordering::Acquire))
+}
+
+/// Keeps a chain of the caller's there.
+fn keep_all(kept: &AtomicPtr<Places>, first: NonNull<Places>, last: NonNull<Places>) {
+    // Relaxed: the exchange checks it.
+    let mut head = kept.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: places live as long as the heap.
+        unsafe { last.as_ref() }.set_next(NonNull::new(head));
+        // Release: the places. Each exchange goes on with the release of the one before.
+        match kept.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => head = now,
+        }
+    }
+}
+
 /// The places from there on that hang together, of which the caller has the first; each is let go before the next is looked at.
 fn chain(first: NonNull<Places>) -> impl Iterator<Item = NonNull<Places>> {
     let mut next = Some(first);
@@ -417,7 +416,7 @@ fn chain(first: NonNull<Places>) -> impl Iterator<Item = NonNull<Places>> {
 impl Places {
     /// Those at an entry of the table, if there are some: anybody's.
     fn at(entry: &AtomicPtr<Self>) -> Option<&Self> {
-        // Acquire: the places, by the Release in `furnish` or `take_out`.
+        // Acquire: the places, by the Release in `furnish` or `hand_in_some`.
         // SAFETY: null, or places, which live as long as the heap.
         unsafe { entry.load(Ordering::Acquire).as_ref() }
     }

@@ -92,6 +92,11 @@ impl<B: Backend> Bandolier<B> {
         })
     }
 
+    /// Where a thread works for its CPU that was to work from its own magazines, and cannot.
+    fn post_of_hybrid(&self, heap: &Heap) -> Option<Post> {
+        (self.caches(heap) == Caches::Hybrid).then(|| heap.cpus.post(&heap.arsenal, &*self.backend)).flatten()
+    }
+
     /// Takes a chunk, after who was to be asked at once had none.
     #[inline(always)]
     pub(super) fn take(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
@@ -107,8 +112,8 @@ impl<B: Backend> Bandolier<B> {
                 return chunk;
             }
         }
-        // Without a turn: the thread is being searched, or its cache is gone.
-        post = post.or_else(|| heap.cpus.post_at_once());
+        // Without a turn: the thread is being searched, works for another heap, or its cache is gone.
+        post = post.or_else(|| self.post_of_hybrid(heap));
         post.and_then(of_cpu).or_else(|| heap.slots.alloc(arsenal, backend, class))
     }
 
@@ -127,7 +132,7 @@ impl<B: Backend> Bandolier<B> {
             }
         }
         // As in `take`.
-        post = post.or_else(|| heap.cpus.post_at_once());
+        post = post.or_else(|| self.post_of_hybrid(heap));
         match post {
             Some(post) if heap.cpus.dealloc(post, arsenal, backend, class, chunk) => post.home(),
             _ => heap.slots.dealloc(arsenal, backend, class, chunk),

@@ -23,6 +23,7 @@ use crate::cache::thread;
 use crate::geometry::UNITS;
 use crate::home::Home;
 use crate::magazine::Round;
+use crate::passes::TRIES;
 use crate::reclaim;
 use crate::size_class::SizeClass;
 use crate::slab::CHECKED;
@@ -172,10 +173,6 @@ impl Default for Bandolier {
 
 /// A block that has grown is put where it can grow to so many times its size.
 const ROOM: usize = 16;
-
-/// How often an allocation asks again that failed while others had memory in their hands. Each time it lets them go on, if the system
-/// can do that.
-const TRIES: usize = 64;
 
 fn step_aside() {
     #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
@@ -488,25 +485,28 @@ impl<B: Backend> Bandolier<B> {
     fn rescued<R>(&self, heap: &Heap, bytes: usize, take: impl Fn() -> Option<R>) -> Option<R> {
         let passes = &heap.arsenal.passes;
         let before = passes.before();
-        let pass = passes.begin();
         self.rescue(heap);
         let rescued = take().or_else(|| {
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
             take()
         });
-        drop(pass);
         let granted = rescued.or_else(|| {
             let _grant = heap.arsenal.drawn.exceed(bytes)?;
             take()
         });
-        granted.or_else(|| {
-            // Others may have in their hands what there is.
-            let tries = if passes.others_since(before) { TRIES } else { 0 };
-            (0..tries).find_map(|_| {
-                step_aside();
-                take()
-            })
-        })
+        if granted.is_some() || !passes.were_since(before) {
+            return granted;
+        }
+        // Others have in their hands what there is, or had.
+        for _ in 0..TRIES {
+            let over = !passes.is_under_way();
+            step_aside();
+            let taken = take();
+            if taken.is_some() || over {
+                return taken;
+            }
+        }
+        None
     }
 
     /// Brings home all that lies idle in this thread's reach.

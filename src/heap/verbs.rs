@@ -29,24 +29,27 @@ impl<B: Backend> Bandolier<B> {
 
     /// As [`trim`](Self::trim), as far as the bounds allow; a later call goes on.
     pub fn trim_within(&self, bounds: Bounds) -> Reclaimed {
-        self.within(bounds, |heap, budget| {
-            #[cfg(all(feature = "std", not(all(test, loom))))]
-            let _ = heap.holsters.search_quiet(&heap.arsenal, &*self.backend);
-            heap.cpus.hand_in_quiet(&heap.arsenal, &*self.backend);
-            reclaim::trim(&heap.arsenal, &*self.backend, budget)
-        })
+        self.within(bounds, |heap, budget| self.trim_of(heap, budget))
+    }
+
+    fn trim_of(&self, heap: &Heap, budget: &Budget<'_>) -> Reclaimed {
+        #[cfg(all(feature = "std", not(all(test, loom))))]
+        let _ = heap.holsters.search_quiet(&heap.arsenal, &*self.backend);
+        heap.cpus.hand_in_quiet(&heap.arsenal, &*self.backend);
+        reclaim::trim(&heap.arsenal, &*self.backend, budget)
     }
 
     /// As [`trim_within`](Self::trim_within), unless what that gives back is needed again each time: then ever more seldom.
     pub(crate) fn step_within(&self, bounds: Bounds) -> Reclaimed {
-        let Some(Heap { arsenal, .. }) = self.made() else { return Reclaimed::default() };
-        let free = arsenal.holds().free();
-        if !arsenal.patience.is_due(free, arsenal.surplus.drawn()) {
-            return Reclaimed::default();
-        }
-        let gone = self.trim_within(bounds);
-        arsenal.patience.note(free, gone.total(), arsenal.surplus.drawn(), gone.total() < bounds.bytes);
-        gone
+        self.within(bounds, |heap, budget| {
+            let arsenal = &heap.arsenal;
+            if !arsenal.patience.is_due(arsenal.holds().free(), arsenal.surplus.drawn()) {
+                return Reclaimed::default();
+            }
+            let gone = self.trim_of(heap, budget);
+            arsenal.patience.note(arsenal.holds().free(), gone.total(), arsenal.surplus.drawn(), budget.is_left());
+            gone
+        })
     }
 
     /// Gives back all that lies in the depot, every slab and every segment in which nothing is in use, and the pages of what is

@@ -19,8 +19,9 @@ use core::num::NonZeroIsize;
 /// What the kernel finds before the place that it restarts a sequence at.
 pub(crate) const SIGNATURE: u32 = if cfg!(target_arch = "aarch64") { 0xd428_bc00 } else { 0x5305_3053 };
 
-/// Where a record has `cpu_id` and `mm_cid`, in bytes.
-const CPU_ID: usize = 4;
+/// Where a record has `cpu_id`, in bytes: less than 0 in one that the kernel does not keep.
+pub(crate) const CPU_ID: usize = 4;
+/// Where it has `mm_cid`.
 const MM_CID: usize = 24;
 
 /// Not looked for yet.
@@ -74,9 +75,12 @@ fn look(thread_pointer: fn() -> *mut u8) -> isize {
         // Relaxed: before the Release below.
         NUMBER.store(MM_CID, Ordering::Relaxed);
     }
-    // Release: the rest of what was found. All who look find the same.
-    OFFSET.store(offset, Ordering::Release);
-    offset
+    // Release: the rest of what was found. Acquire on failure: what another thread found. It may be something else, where one of
+    // the two can register its record and the other cannot; what was there first holds for all.
+    match OFFSET.compare_exchange(UNKNOWN, offset, Ordering::Release, Ordering::Acquire) {
+        Ok(_) => offset,
+        Err(other) => other,
+    }
 }
 
 /// The records that the libc has registered.
@@ -92,7 +96,7 @@ fn of_libc() -> Option<Libc> {
     let bytes = unsafe { value::<u32>(c"__rseq_size") }? as usize;
     // SAFETY: as above, of type `ptrdiff_t`.
     let offset = unsafe { value::<isize>(c"__rseq_offset") }?;
-    // Before 2.40 it said 32, the size of the structure, whatever the kernel kept of that.
+    // Where it says 32, the size of the structure, the kernel may keep less.
     Some(Libc { offset, bytes: bytes.min(kept_by_kernel()) })
 }
 
