@@ -380,26 +380,41 @@ fn the_environment_tells() {
 #[cfg(not(target_env = "gnu"))]
 #[test]
 fn one_thread_is_refused() {
-    if role().is_some() {
+    if let Some(role) = role() {
+        let delay: usize = role.parse().unwrap();
         let heap = Bandolier::with_backend(Os).per_cpu();
-        let together = Barrier::new(2);
+        let there = AtomicUsize::new(0);
+        // At the very same moment, and again when both have looked.
+        let meet = |number| {
+            there.fetch_add(1, Relaxed);
+            while there.load(Relaxed) < number {
+                core::hint::spin_loop();
+            }
+        };
         thread::scope(|scope| {
             for refused in [false, true] {
-                let (heap, together) = (&heap, &together);
+                let (heap, meet) = (&heap, &meet);
                 scope.spawn(move || {
                     if refused {
                         forbid(libc::SYS_rseq, libc::EPERM);
                     }
-                    together.wait();
-                    (0..20).for_each(|seed| busy(heap, seed, 200));
+                    meet(2);
+                    (0..if refused { delay } else { 0 }).for_each(|_| core::hint::spin_loop());
+                    Block::new(heap, layout(64, 8), 1).unwrap().free(heap);
+                    meet(4);
+                    busy(heap, 1, 1000);
                 });
             }
         });
+        // They have ended, but for their exit hooks.
+        while heap.stats().threads > 0 {
+            thread::yield_now();
+        }
         assert_eq!(heap.stats().in_use, 0);
         return;
     }
-    for _ in 0..scaled(200, 50, 0) {
-        let output = common::child("one_thread_is_refused", "here");
+    for n in 0..scaled(300, 50, 0) {
+        let output = common::child("one_thread_is_refused", &(n % 30 * 50).to_string());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
