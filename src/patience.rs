@@ -27,8 +27,8 @@ const MOST: usize = 6;
 /// Steps that nobody regretted, until the time between two of them is halved.
 const CALM: usize = 8;
 
-/// What a step has given back at least that can be regretted, in bytes.
-const LEAST: usize = 64 << 10;
+/// What a step has given back at least that can be regretted, in bytes: less costs less than patience would keep.
+const LEAST: usize = 512 << 10;
 
 fn get(number: &Atomic<usize>) -> usize {
     // Relaxed: policy.
