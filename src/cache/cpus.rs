@@ -303,15 +303,13 @@ impl Cpus {
         let entries = self.table().map_or(&[][..], |table| &table[GUARDS..]);
         let chosen = entries.iter().enumerate().filter(|(_, entry)| Places::at(entry).is_some_and(&which));
         let mut chosen = chosen.peekable();
-        // Asked first: once they are out of the table, there is no way back.
+        // Asked first: without a fence, nobody can use what is out of the table.
         // Relaxed: a fact that the kernel told who made the table, and `fence` tells again.
         if chosen.peek().is_none() || !self.fences.load(Ordering::Relaxed) || !cpu::fence() {
             return chosen.count();
         }
-        if let Some(first) = take_all(&self.limbo) {
-            self.empty_all(arsenal, first);
-        }
-        let (mut missed, mut taken, mut spares) = (0, None, take_all(&self.spares));
+        // What lies in limbo may have come there since that fence: it waits for the next one with the rest.
+        let (mut missed, mut taken, mut spares) = (0, take_all(&self.limbo), take_all(&self.spares));
         for (number, entry) in chosen {
             let Some(spare) = spares.or_else(|| Self::make(arsenal.supply(backend))) else {
                 missed += 1;

@@ -7,8 +7,8 @@
 //!
 //! The kernel writes to it whenever the thread comes back to the CPU, so it is taken back before the thread's memory goes: musl
 //! unmaps the stack of a detached thread while that still runs. (A thread whose first block of all is taken in the last round of
-//! the destructors of its keys is not told of its end any more. `pthread_key_create(3)` calls that unspecified.) Where the numbers of a record are none of a thread's places, the
-//! sequences find nothing there: −1 while it is new, −2 when it is gone.
+//! the destructors of its keys is not told of its end any more: a detached one may then crash.) Where the numbers of a record are
+//! none of a thread's places, the sequences find nothing there: −1 while it is new, −2 when it is gone.
 
 use super::exit::Key;
 use super::restart;
