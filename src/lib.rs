@@ -10,10 +10,12 @@ extern crate std;
 mod sync;
 
 mod breach;
+mod dice;
 mod geometry;
 mod home;
 mod size_class;
 mod stats;
+mod wipe;
 
 mod backend;
 mod passes;

@@ -22,7 +22,7 @@
 //!   that makes such a run sets it afterwards, and who clears it looks at `free` again afterwards.
 
 use crate::backend::Backend;
-use crate::geometry::{SEGMENTS, UNITS};
+use crate::geometry::{HARDENED, SEGMENTS, UNITS};
 use crate::home::Home;
 use crate::map::Map;
 use crate::pool::{Pool, Record};
@@ -108,6 +108,16 @@ impl Contents {
             Self::Unknown { untouched } => untouched,
         }
     }
+}
+
+/// Units at each end of a segment, and of a run that is a block, that nobody can touch.
+pub(crate) const fn guards<B: Backend>() -> u32 {
+    if HARDENED && B::GUARDS { 1 } else { 0 }
+}
+
+/// The units of a segment that can be claimed, `edge` at each end being guards.
+fn room(units: u32, edge: u32) -> u64 {
+    mask(edge, units - 2 * edge)
 }
 
 /// A double free of units.
@@ -256,7 +266,7 @@ impl Group {
     }
 
     /// Puts memory into a slot that the caller occupies.
-    fn install(&self, slot: u32, base: NonNull<u8>, units: u32) {
+    fn install(&self, slot: u32, base: NonNull<u8>, units: u32, edge: u32) {
         let segment = &self.segments[slot as usize];
         segment.witness.touch();
         // Relaxed, all four: published by the store to `free`, which no claim can succeed before.
@@ -265,8 +275,8 @@ impl Group {
         segment.dirty.store(0, Ordering::Relaxed);
         segment.unused.store(0, Ordering::Relaxed);
         // Release: a claim that acquires these bits sees the base. `free` is 0 until here, and nobody else writes it.
-        segment.free.store(mask(0, units), Ordering::Release);
-        self.hint(slot, 0, mask(0, units));
+        segment.free.store(room(units, edge), Ordering::Release);
+        self.hint(slot, 0, room(units, edge));
     }
 
     /// Claims units in a row in segment `slot`.
@@ -333,21 +343,22 @@ impl Group {
     }
 
     /// Takes a wholly free segment's memory out of its slot.
-    fn evict(&self, slot: u32, scope: Scope) -> Option<Evicted> {
+    fn evict(&self, slot: u32, scope: Scope, edge: u32) -> Option<Evicted> {
         let segment = &self.segments[slot as usize];
         // Relaxed: looked at again below, once it cannot change.
         let units = segment.units.load(Ordering::Relaxed);
-        if units == 0
-            || segment.within(scope) & mask(0, units) != mask(0, units)
-            || !self.claim_exactly(slot, mask(0, units))
-        {
+        if units == 0 {
+            return None;
+        }
+        let room = room(units, edge);
+        if segment.within(scope) & room != room || !self.claim_exactly(slot, room) {
             return None;
         }
         // Relaxed: the units are ours, so nobody changes these, and the claim acquired what `install` wrote.
         let now = segment.units.load(Ordering::Relaxed);
         if now != units {
             // The slot was emptied and filled in between, with a segment of another size.
-            let _ = self.free(slot, mask(0, units), true);
+            let _ = self.free(slot, room, true);
             return None;
         }
         segment.witness.touch();
@@ -463,14 +474,15 @@ impl Segments {
     /// Draws a segment of `most` units from the back-end, or of fewer, but of `units` at least; `None` when so much, or a
     /// record for it, is not to be had.
     pub(crate) fn grow<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32, most: u32) -> Option<()> {
-        let mut tried = most.clamp(units, UNITS);
+        let least = units + 2 * guards::<B>();
+        let mut tried = most.clamp(least, UNITS);
         loop {
             let grown = self.grow_by(supply, map, tried);
-            if grown.is_some() || tried == units {
+            if grown.is_some() || tried == least {
                 return grown;
             }
             // Also when only the records were too much: a smaller segment may leave room for them.
-            tried = (tried / 2).max(units);
+            tried = (tried / 2).max(least);
         }
     }
 
@@ -487,16 +499,25 @@ impl Segments {
 
     fn install<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, base: NonNull<u8>, units: u32) -> Option<()> {
         map.cover(supply, base, units)?.ok()?;
+        let edge = guards::<B>();
+        if edge > 0 {
+            // SAFETY: the first unit of a block of ours.
+            let _ = unsafe { supply.backend.guard(base, B::UNIT) };
+            // SAFETY: the last unit is inside.
+            let last = unsafe { base.add((units as usize - 1) * B::UNIT) };
+            // SAFETY: as the first.
+            let _ = unsafe { supply.backend.guard(last, B::UNIT) };
+        }
         for (_, group) in self.groups() {
             if let Some(slot) = group.occupy() {
-                group.install(slot, base, units);
+                group.install(slot, base, units, edge);
                 return Some(());
             }
         }
         let index = self.groups.take(supply)?;
         let group = self.groups.get(index);
         let slot = group.occupy()?;
-        group.install(slot, base, units);
+        group.install(slot, base, units, edge);
         group.witness.touch();
         self.append(index);
         Some(())
@@ -519,7 +540,7 @@ impl Segments {
         let mut bytes = 0;
         for (_, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
-                let Some(Evicted { base, units, dirty }) = group.evict(slot, scope) else { continue };
+                let Some(Evicted { base, units, dirty }) = group.evict(slot, scope, guards::<B>()) else { continue };
                 if let Some(layout) = segment_layout::<B>(units) {
                     // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
                     unsafe { supply.release(supply::SEGMENTS, base, layout) };

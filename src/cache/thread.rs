@@ -29,7 +29,7 @@ use super::holster::{Holster, Unworn};
 use super::holsters::Holsters;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
-use crate::geometry::WORN_BYTES;
+use crate::geometry::{HARDENED, WORN_BYTES};
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::size_class::{PerClass, SizeClass};
@@ -73,8 +73,8 @@ const OWN: u16 = u16::MAX;
 /// Times that a thread finds itself searched until it takes another holster.
 const PATIENCE: u16 = 4096;
 
-/// Times that it comes by with its own magazines until it looks which of them it needs no longer.
-const TERM: u16 = 8192;
+/// Times that it comes by with its own magazines until it looks which of them it needs no longer; of a hardened heap each free is one.
+const TERM: u16 = if HARDENED { 64_000 } else { 8192 };
 
 const _: () = assert!(SizeClass::COUNT <= u64::BITS as usize);
 

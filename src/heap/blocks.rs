@@ -1,7 +1,9 @@
 //! Blocks that are no chunks: runs of units, and what the back-end serves itself.
 
 use super::{Bandolier, Heap, Kind, ROOM, Use};
+use crate::arsenal::Outer;
 use crate::backend::Backend;
+use crate::geometry::{CHECKED, HARDENED};
 use crate::segment::Contents;
 use crate::supply::LARGE;
 use crate::surplus::{Budget, Scope};
@@ -9,11 +11,6 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
 impl<B: Backend> Bandolier<B> {
-    /// The layout that a large block has in the back-end.
-    pub(super) fn large(layout: Layout) -> Option<Layout> {
-        Layout::from_size_align(layout.size().max(1), layout.align()).ok()
-    }
-
     /// A block that is no chunk.
     #[cold]
     #[inline(never)]
@@ -30,12 +27,11 @@ impl<B: Backend> Bandolier<B> {
 
     pub(super) fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
         if Self::kind(layout) == Kind::Large {
-            let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
-            return match purpose {
+            return heap.arsenal.take_large(&*self.backend, layout, |supply, layout| match purpose {
                 Use::Any => supply.acquire(LARGE, layout),
                 Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
                 Use::Growing => supply.acquire_dense(LARGE, layout),
-            };
+            });
         }
         let bytes = layout.size().max(1);
         let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
@@ -58,10 +54,8 @@ impl<B: Backend> Bandolier<B> {
             heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
             return self.ebb(heap, home);
         }
-        if let Some(layout) = Self::large(layout) {
-            // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.
-            unsafe { heap.arsenal.supply(&*self.backend).release(LARGE, block, layout) };
-        }
+        // SAFETY: taken in `take_block` with this layout; unused, by the caller's promise.
+        unsafe { heap.arsenal.give_large(&*self.backend, block, layout) };
     }
 
     /// Gives a block its new size without copying, if that can be done.
@@ -77,9 +71,18 @@ impl<B: Backend> Bandolier<B> {
                 self.ebb(heap, home);
                 fits.then_some(block)
             }
-            (Kind::Chunk(old), Kind::Chunk(class)) => (old == class).then_some(block),
+            (Kind::Chunk(from), Kind::Chunk(to)) => {
+                if CHECKED && from == to {
+                    self.note_kept(block.as_ptr(), from, old, new.size());
+                }
+                (from == to).then_some(block)
+            }
+            // SAFETY: the caller's promise.
+            (Kind::Large, Kind::Large) if HARDENED => unsafe {
+                heap.arsenal.shrink_large(&*self.backend, block, old, new).then_some(block)
+            },
             (Kind::Large, Kind::Large) => {
-                let (old, new) = (Self::large(old)?, Self::large(new)?);
+                let (old, new) = (Outer::of::<B>(old)?.layout, Outer::of::<B>(new)?.layout);
                 // SAFETY: acquired with this layout; the caller goes on with the answer only.
                 let remap = || unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) };
                 remap().or_else(|| {
@@ -102,6 +105,9 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     pub(super) unsafe fn realloc_slow(&self, block: *mut u8, old: Layout, new: Layout) -> *mut u8 {
         if let Some(block) = NonNull::new(block) {
+            if HARDENED {
+                self.check_kept(block, old);
+            }
             // SAFETY: the caller's promise.
             if let Some(resized) = unsafe { self.resize_block(block, old, new) } {
                 return resized.as_ptr();

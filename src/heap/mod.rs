@@ -10,6 +10,7 @@
 
 mod blocks;
 mod caches;
+mod checks;
 mod verbs;
 
 use crate::arsenal::Arsenal;
@@ -20,13 +21,13 @@ use crate::cache::holsters::Holsters;
 use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;
-use crate::geometry::UNITS;
+use crate::geometry::{CHECKED, HARDENED, UNITS};
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::passes::TRIES;
 use crate::reclaim;
+use crate::segment::guards;
 use crate::size_class::SizeClass;
-use crate::slab::CHECKED;
 use crate::supply::{Drawn, METADATA, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
@@ -87,6 +88,9 @@ impl Heap {
         // SAFETY: the caller's promise; the heap there was written just now, and nobody else knows it.
         let heap = unsafe { &mut *place.as_ptr() };
         heap.arsenal.tidy = reclaim::tidier::<B>();
+        if HARDENED {
+            heap.arsenal.slabs.dice.seed(checks::seed(place));
+        }
         #[cfg(not(all(test, loom)))]
         if B::SOLE.is_some() {
             heap.told = Caches::of_environment();
@@ -190,10 +194,11 @@ impl<B: Backend> Bandolier<B> {
 
     /// The largest chunk that a slab is cut into, in bytes.
     const CHUNK_LIMIT: usize = if B::UNIT / 2 < SizeClass::MAX_BYTES { B::UNIT / 2 } else { SizeClass::MAX_BYTES };
-    /// The largest run of units, in bytes: a whole segment.
+    /// The largest run of units, in bytes: a whole segment, less what guards take.
     const RUN_LIMIT: usize = {
         let most = UNITS as usize * B::UNIT;
-        if B::SEGMENT < most { B::SEGMENT } else { most }
+        let segment = if B::SEGMENT < most { B::SEGMENT } else { most };
+        segment - 4 * guards::<B>() as usize * B::UNIT
     };
 
     const_fn! {
@@ -320,7 +325,7 @@ impl<B: Backend> Bandolier<B> {
             None => Self::alloc_slow(class, self),
         };
         if CHECKED {
-            self.check(chunk, class, layout, true);
+            self.note_taken(chunk, class, layout);
         }
         chunk
     }
@@ -328,9 +333,10 @@ impl<B: Backend> Bandolier<B> {
     #[inline(always)]
     fn dealloc_chunk(&self, chunk: Round, class: SizeClass, layout: Layout) {
         if CHECKED {
-            self.check(chunk.as_ptr(), class, layout, false);
+            self.note_given(chunk, class, layout);
         }
-        if !self.push(class, chunk) {
+        // What a hardened heap gets back is not handed out again soon.
+        if HARDENED || !self.push(class, chunk) {
             Self::dealloc_slow(chunk, class, self);
         }
     }
@@ -338,7 +344,8 @@ impl<B: Backend> Bandolier<B> {
     #[inline(always)]
     fn alloc_zeroed_chunk(&self, class: SizeClass, layout: Layout) -> *mut u8 {
         let chunk = self.alloc_chunk(class, layout);
-        if !chunk.is_null() {
+        // What is free in a hardened heap is zero.
+        if !HARDENED && !chunk.is_null() {
             // SAFETY: the chunk is ours and has at least the size of the layout.
             unsafe { chunk.write_bytes(0, layout.size()) };
         }
@@ -458,7 +465,7 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
-        let post = this.made().and_then(|heap| this.post_at_once(heap, class));
+        let post = if HARDENED { None } else { this.made().and_then(|heap| this.post_at_once(heap, class)) };
         if !post.is_some_and(|post| post.push(class, chunk)) {
             Self::dealloc_slower(chunk, class, this);
         }
@@ -514,13 +521,6 @@ impl<B: Backend> Bandolier<B> {
         let _ = self.hand_in(heap);
         reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, &Budget::of(usize::MAX));
         heap.arsenal.retire_idle(&*self.backend, Scope::All);
-    }
-
-    #[cold]
-    fn check(&self, chunk: *mut u8, class: SizeClass, layout: Layout, held: bool) {
-        if let (Some(heap), Some(chunk)) = (self.made(), NonNull::new(chunk)) {
-            heap.arsenal.note(&*self.backend, chunk, class, layout.size(), layout.align(), held);
-        }
     }
 
     // ---- runs and large blocks ---------------------------------------------------------------------------------------
@@ -617,7 +617,12 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         let class = |layout| SizeClass::usual(layout, Self::CHUNK_LIMIT);
         match (class(layout), class(new)) {
-            (Some(from), Some(to)) if from == to => ptr,
+            (Some(from), Some(to)) if from == to => {
+                if CHECKED {
+                    self.note_kept(ptr, from, layout, new_size);
+                }
+                ptr
+            }
             // SAFETY: the caller's promise.
             (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, from, to, layout, new_size) },
             // SAFETY: the caller's promise.

@@ -3,8 +3,8 @@
 //! Bits are set by anybody who gives, and cleared by the party that holds the slab; the words of this file's parent say who
 //! that is and what orders them.
 
-use super::CHECKED;
-use crate::geometry::{NARROW_WORDS, WIDE_WORDS, WORD_BITS};
+use crate::dice::Throws;
+use crate::geometry::{CHECKED, NARROW_WORDS, WIDE_WORDS, WORD_BITS};
 use crate::magazine::Round;
 use crate::pool::Record;
 use crate::segment::Run;
@@ -15,6 +15,7 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+/// Where the program's hold on each chunk is noted, there is a second bitmap: it finds every double free, at once.
 const BITMAPS: usize = if CHECKED { 2 } else { 1 };
 
 /// The name of a slab: its index, and which of the two pools it is in.
@@ -230,8 +231,31 @@ impl Slab {
 
     /// Takes up to `chunks.len()` chunks, lowest address first; the holder's right.
     pub(super) fn take(&self, shape: &Shape, chunks: &mut [MaybeUninit<Round>]) -> usize {
+        self.take_from(0, shape, chunks, lowest)
+    }
+
+    /// Takes up to `chunks.len()` chunks, any of them, in any order; the holder's right.
+    pub(super) fn take_any(&self, shape: &Shape, chunks: &mut [MaybeUninit<Round>], throws: &mut Throws) -> usize {
+        let taken = self.take_from(throws.below(self.bitmap().len()), shape, chunks, |free, most| {
+            let turn = throws.below(WORD_BITS as usize) as u32;
+            lowest(free.rotate_right(turn), most).rotate_left(turn)
+        });
+        throws.shuffle(&mut chunks[..taken]);
+        taken
+    }
+
+    /// Takes up to `chunks.len()` chunks, beginning with the word `first`; of each word the ones that `choose` says.
+    #[inline]
+    fn take_from(
+        &self,
+        first: usize,
+        shape: &Shape,
+        chunks: &mut [MaybeUninit<Round>],
+        mut choose: impl FnMut(u64, usize) -> u64,
+    ) -> usize {
         let mut taken = 0;
-        for (place, word) in self.bitmap().iter().enumerate() {
+        let (before, from) = self.bitmap().split_at(first);
+        for (place, word) in (first..).zip(from).chain(before.iter().enumerate()) {
             if taken == chunks.len() {
                 break;
             }
@@ -240,7 +264,7 @@ impl Slab {
             if free == 0 {
                 continue;
             }
-            let ours = lowest(free, chunks.len() - taken);
+            let ours = choose(free, chunks.len() - taken);
             // Acquire: all that the chunks' last users did with them, by the Release of their `set_word`.
             word.fetch_and(!ours, Ordering::Acquire);
             for bit in Bits(ours) {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test binary uses some of it")]
 
+#[cfg(all(feature = "std", unix))]
+pub(crate) mod court;
 #[cfg(target_os = "linux")]
 pub(crate) mod forbid;
 
@@ -39,6 +41,12 @@ pub(crate) const fn as_chosen<B: Backend>(heap: Bandolier<B>) -> Bandolier<B> {
         },
     }
 }
+
+/// Whether the heap is hardened: blocks have guards around them, what is freed waits in quarantine, and large blocks are copied.
+pub(crate) const HARDENED: bool = cfg!(feature = "hardened");
+
+/// What quarantine may hold of all classes, in bytes.
+pub(crate) const QUARANTINE: usize = if HARDENED { 12 << 20 } else { 0 };
 
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
@@ -221,10 +229,13 @@ unsafe fn read(start: NonNull<u8>, at: usize, count: usize) -> [u8; WORD] {
 /// Bytes that a block of `layout` takes in a heap on `B`.
 pub(crate) fn rounded<B: Backend>(layout: Layout) -> usize {
     let class = SizeClass::of(layout).map(SizeClass::bytes).filter(|&bytes| bytes <= B::UNIT / 2);
-    let run_limit = B::SEGMENT;
+    let guards = if HARDENED && B::GUARDS { 2 * B::UNIT } else { 0 };
+    let run_limit = B::SEGMENT - 2 * guards;
+    let units = layout.size().next_multiple_of(B::UNIT);
     match class {
         Some(bytes) => bytes,
-        None if layout.size() <= run_limit && layout.align() <= B::UNIT => layout.size().next_multiple_of(B::UNIT),
+        None if layout.size() <= run_limit && layout.align() <= B::UNIT => units + guards,
+        None if guards > 0 => units + layout.align().max(B::UNIT) + B::UNIT,
         None => layout.size(),
     }
 }
@@ -390,6 +401,7 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     const ADDRESS_BITS: u32 = B::ADDRESS_BITS;
     const ZEROED: bool = B::ZEROED;
     const PURGES: bool = B::PURGES;
+    const GUARDS: bool = B::GUARDS;
 
     fn base(&self) -> usize {
         self.inner.base()
@@ -432,6 +444,16 @@ unsafe impl<B: Backend> Backend for Metered<B> {
         let purged = unsafe { self.inner.purge(start, bytes) };
         self.account.purged.fetch_add(if purged { bytes } else { 0 }, Relaxed);
         purged
+    }
+
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.unguard(start, bytes) }
     }
 
     unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {

@@ -14,7 +14,7 @@ use crate::source::{Function, NamePath, Source, rust_files};
 
 /// Every module of `src/`, from low to high. The order is total, so there is no cycle to think about.
 const ORDER: &[(&str, &[&str])] = &[
-    ("L0", &["sync", "geometry", "home", "size_class", "stats"]),
+    ("L0", &["sync", "geometry", "dice", "home", "size_class", "stats", "wipe"]),
     (
         "L1",
         &[
@@ -41,7 +41,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ("L2", &["pool", "map"]),
     ("L3", &["magazine", "segment"]),
     ("L4", &["slab", "slab::record", "depot"]),
-    ("L5", &["arsenal"]),
+    ("L5", &["arsenal", "arsenal::holds", "arsenal::large", "arsenal::owner", "arsenal::runs"]),
     (
         "L6",
         &[
@@ -63,6 +63,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "heap",
             "heap::blocks",
             "heap::caches",
+            "heap::checks",
             "heap::verbs",
             "allocator",
             "limits",

@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "unit, integration and doc tests; examples build", go: test },
     Step { name: "release", what: "unit and integration tests, optimised", go: release },
     Step { name: "caches", what: "the same tests with other caches than the default", go: caches },
+    Step { name: "hardened", what: "the tests of a heap that is checked, wiped and guarded", go: hardened },
     Step { name: "musl", what: "the tests with a libc that knows no restartable sequences", go: musl },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
@@ -161,6 +162,12 @@ fn caches(run: &Run<'_>) -> Result<(), String> {
         Call::cargo(run.root, &args).env("BANDOLIER_CACHES", caches).run()?;
     }
     Ok(())
+}
+
+fn hardened(run: &Run<'_>) -> Result<(), String> {
+    const FEATURES: &str = "--features=hardened,allocator-api2/alloc";
+    run.cargo(&[&["clippy", "--all-targets"], LIBRARY, &[FEATURES, "--", "-D", "warnings"]].concat())?;
+    run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests", FEATURES]].concat())
 }
 
 fn musl(run: &Run<'_>) -> Result<(), String> {

@@ -58,6 +58,11 @@ pub(crate) fn variable<R>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> R)
     imp::variable(name, look)
 }
 
+/// Something that nobody can guess, as far as the system has it.
+pub(crate) fn entropy() -> u64 {
+    imp::entropy()
+}
+
 #[cfg(target_os = "linux")]
 pub(crate) use exit::at_thread_exit;
 
@@ -73,6 +78,7 @@ fn whole_pages(bytes: usize) -> Option<usize> {
 unsafe impl Backend for Os {
     const ZEROED: bool = true;
     const PURGES: bool = true;
+    const GUARDS: bool = true;
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
         let bytes = whole_pages(layout.size())?;
@@ -95,6 +101,16 @@ unsafe impl Backend for Os {
         // SAFETY: the range is ours and its contents are not wanted, by this method's contract; it is whole pages
         // wherever pages have at most 64 KiB.
         bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
+    }
+
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours and its contents are not wanted, by this method's contract; whole pages, as in `purge`.
+        bytes % imp::page_size() == 0 && unsafe { imp::guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours, by this method's contract; whole pages, as in `purge`.
+        bytes % imp::page_size() != 0 || unsafe { imp::unguard(start, bytes) }
     }
 
     unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {

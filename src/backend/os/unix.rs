@@ -105,6 +105,103 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
     }
 }
 
+/// Linux since 6.13 has guards that are marks in the page table, and cost no mapping. Which of the two kinds the kernel has is
+/// found out with the first one, since what one kind has put up the other does not take down.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod marks {
+    use crate::sync::{Atomic, Ordering};
+    use core::ptr::NonNull;
+
+    const MADV_GUARD_INSTALL: i32 = 102;
+    const MADV_GUARD_REMOVE: i32 = 103;
+
+    const UNKNOWN: u8 = 0;
+    const THERE: u8 = 1;
+    const MISSING: u8 = 2;
+
+    static MARKS: Atomic<u8> = Atomic::new(UNKNOWN);
+
+    /// Puts marks up; `None` where there are none.
+    pub(super) fn put(start: NonNull<u8>, bytes: usize) -> Option<bool> {
+        // Relaxed, all: a fact of the kernel's, and nothing else hangs on it. Who comes first decides.
+        let known = MARKS.load(Ordering::Relaxed);
+        (known != MISSING).then_some(())?;
+        // SAFETY: the advice is about contents that nobody wants, by the promise of the only caller.
+        let put = unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } == 0;
+        if known == UNKNOWN {
+            let found = if put { THERE } else { MISSING };
+            let first = MARKS.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
+            if first.map_or_else(|other| other, |_| found) == MISSING {
+                if put {
+                    take(start, bytes);
+                }
+                return None;
+            }
+        }
+        Some(put)
+    }
+
+    fn take(start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: takes marks off, and nothing else.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
+    }
+
+    /// Takes them off; `None` where there are none.
+    pub(super) fn remove(start: NonNull<u8>, bytes: usize) -> Option<bool> {
+        // Relaxed: as above; found out before anything was put up.
+        (MARKS.load(Ordering::Relaxed) == THERE).then(|| take(start, bytes))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod marks {
+    use core::ptr::NonNull;
+
+    pub(super) fn put(_: NonNull<u8>, _: usize) -> Option<bool> {
+        None
+    }
+
+    pub(super) fn remove(_: NonNull<u8>, _: usize) -> Option<bool> {
+        None
+    }
+}
+
+/// # Safety
+/// The pages are ours, and their contents are not wanted.
+pub(super) unsafe fn guard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise. It fails when there would be too many mappings.
+    marks::put(start, bytes).unwrap_or_else(|| unsafe { protect(start, bytes, libc::PROT_NONE) })
+}
+
+/// # Safety
+/// The pages are ours.
+pub(super) unsafe fn unguard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    marks::remove(start, bytes).unwrap_or_else(|| unsafe { protect(start, bytes, libc::PROT_READ | libc::PROT_WRITE) })
+}
+
+/// # Safety
+/// The pages are ours, and nobody uses them against `protection`.
+unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: i32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) == 0 }
+}
+
+pub(super) fn entropy() -> u64 {
+    let mut bytes = [0_u8; 8];
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: so many bytes of ours. Where the kernel has none to give, they stay as they are.
+    unsafe {
+        libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    // SAFETY: as above.
+    unsafe {
+        libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len());
+    }
+    u64::from_ne_bytes(bytes)
+}
+
 /// # Safety
 /// The pages are mapped, and ours.
 pub(super) unsafe fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {

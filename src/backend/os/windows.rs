@@ -5,7 +5,8 @@ use core::ptr::{self, NonNull};
 use core::time::Duration;
 use std::io::Write as _;
 use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
+    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_NOACCESS, PAGE_PROTECTION_FLAGS, PAGE_READWRITE,
+    VirtualAlloc, VirtualFree, VirtualProtect,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, GetTickCount64, SYSTEM_INFO};
 
@@ -85,6 +86,34 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
         std::process::abort();
     }
     gone
+}
+
+/// # Safety
+/// The pages are ours, and their contents are not wanted.
+pub(super) unsafe fn guard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { protect(start, bytes, PAGE_NOACCESS) }
+}
+
+/// # Safety
+/// The pages are ours.
+pub(super) unsafe fn unguard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { protect(start, bytes, PAGE_READWRITE) }
+}
+
+/// # Safety
+/// The pages are ours, and nobody uses them against `protection`.
+unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: PAGE_PROTECTION_FLAGS) -> bool {
+    let mut before = 0;
+    // SAFETY: the caller's promise.
+    unsafe { VirtualProtect(start.as_ptr().cast(), bytes, protection, &raw mut before) != 0 }
+}
+
+pub(super) fn entropy() -> u64 {
+    // Where things lie is all that can be had without another library.
+    let here = 0_u8;
+    (&raw const here).addr() as u64 ^ uptime().map_or(0, |now| now.as_nanos() as u64)
 }
 
 /// # Safety
