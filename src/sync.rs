@@ -125,7 +125,13 @@ mod guarded {
             if now == old { Ok(now) } else { Err(now) }
         }
 
-        pub(crate) fn compare_exchange_weak(&self, old: u64, new: u64, ok: Ordering, err: Ordering) -> Result<u64, u64> {
+        pub(crate) fn compare_exchange_weak(
+            &self,
+            old: u64,
+            new: u64,
+            ok: Ordering,
+            err: Ordering,
+        ) -> Result<u64, u64> {
             self.compare_exchange(old, new, ok, err)
         }
 

@@ -117,7 +117,12 @@ impl Stack {
             // Acquire on failure: as the load. Relaxed on success: the head that compares equal, tag and all, is the
             // one acquired when it was loaded. Every exchange is a read-modify-write, so the release sequence of each
             // `push` goes on through the exchanges above it.
-            match self.head.compare_exchange_weak(head.word(), head.then(next).word(), Ordering::Relaxed, Ordering::Acquire) {
+            match self.head.compare_exchange_weak(
+                head.word(),
+                head.then(next).word(),
+                Ordering::Relaxed,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return (Some(index), collisions),
                 Err(now) => head = Head::of(now),
             }
