@@ -4,9 +4,10 @@
 
 mod common;
 
-use bandolier::{Backend, Bandolier, Os};
+use bandolier::{Backend, Bandolier, FromGlobal, Os};
 use common::{Block, Dice, layout, rounded, scaled};
 use core::alloc::{GlobalAlloc, Layout};
+use std::alloc::System;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -269,7 +270,13 @@ fn a_large_block_is_moved_without_a_copy() {
 /// Large pages pay under what is filled from end to end, and bloat what is not: only a block that has grown is thought dense.
 #[test]
 fn blocks_that_have_grown_are_expected_to_be_dense() {
-    let (backend, account) = common::Metered::new(Os);
+    grown_blocks_alone_are_dense(Os);
+    // And where every block that gets another size is another block.
+    grown_blocks_alone_are_dense(common::Pages(FromGlobal::new(&System)));
+}
+
+fn grown_blocks_alone_are_dense(inner: impl Backend) {
+    let (backend, account) = common::Metered::new(inner);
     let heap = Bandolier::with_backend(backend).without_thread_caches();
     let large = layout(64 << 20, 8);
     Block::new(&heap, large, 1).unwrap().free(&heap);
