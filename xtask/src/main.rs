@@ -68,7 +68,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "targets",
-        args: "[--list | target..]",
+        args: "[--list | --short | target..]",
         what: "builds or runs the tests for every target, or the named ones",
         go: targets::run,
     },

@@ -154,20 +154,22 @@ pub(crate) fn shared() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(|row| row.shared)
 }
 
-/// The named targets, or all; each with all of its tests.
+/// The named targets, or all; each with all of its tests, or with `--short` with those that are part of `cargo xtask test`.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if args.iter().any(|arg| arg == "--list") {
         let part = |row: &Row| if row.shared { "" } else { " (not part of `test`)" };
         TABLE.iter().for_each(|row| println!("{:30} {}{}", row.target, row.what, part(row)));
         return Ok(());
     }
+    let (options, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--short");
+    let extent = if options.is_empty() { Extent::Whole } else { Extent::Short };
     if let Some(unknown) = args.iter().find(|name| TABLE.iter().all(|row| row.target != name.as_str())) {
         return Err(format!("there is no target `{unknown}`; `cargo xtask targets --list` shows them"));
     }
     for row in TABLE.iter().filter(|row| args.is_empty() || args.iter().any(|name| name == row.target)) {
         println!("\n── {}: {}", row.target, row.what);
         row.prepare(root)?;
-        row.go(root, Extent::Whole)?;
+        row.go(root, extent)?;
     }
     Ok(())
 }
