@@ -113,16 +113,11 @@ impl Stack {
             let Some(index) = Index::new(head.index) else {
                 return (None, collisions);
             };
-            let next = links.next(index).load(Ordering::Relaxed);
+            let new = head.then(links.next(index).load(Ordering::Relaxed));
             // Acquire on failure: as the load. Relaxed on success: the head that compares equal, tag and all, is the
             // one acquired when it was loaded. Every exchange is a read-modify-write, so the release sequence of each
             // `push` goes on through the exchanges above it.
-            match self.head.compare_exchange_weak(
-                head.word(),
-                head.then(next).word(),
-                Ordering::Relaxed,
-                Ordering::Acquire,
-            ) {
+            match self.head.compare_exchange_weak(head.word(), new.word(), Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return (Some(index), collisions),
                 Err(now) => head = Head::of(now),
             }
