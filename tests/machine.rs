@@ -1,7 +1,7 @@
 //! What the kernel, or the emulator that stands for it, has of what a heap can use; and that the heap finds just that.
 //!
-//! qemu's user mode has no restartable sequences and no `membarrier` (7.2), so threads have magazines of their own, and those of
-//! threads that sleep are out of others' reach; pages move there as on a kernel.
+//! qemu's user mode (7.2) has no restartable sequences, so threads have magazines of their own. It hands `membarrier` on to the
+//! kernel, so that those of threads that sleep are within reach; and pages move there.
 
 #![cfg(all(feature = "std", target_os = "linux", not(miri)))]
 
