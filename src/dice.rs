@@ -3,12 +3,12 @@
 //! SplitMix64 (G. L. Steele, D. Lea and C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014) from a seed of the
 //! system's. It is no cipher: who sees where many chunks lie may find out where the next ones will.
 
-use crate::sync::{Atomic, Ordering, const_fn};
+use crate::sync::{AtomicU64, Ordering, const_fn};
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A source of throws that all share.
-pub(crate) struct Dice(Atomic<u64>);
+pub(crate) struct Dice(AtomicU64);
 
 /// Numbers for one party.
 pub(crate) struct Throws(u64);
@@ -16,7 +16,7 @@ pub(crate) struct Throws(u64);
 impl Dice {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self(Atomic::new(0))
+            Self(AtomicU64::new(0))
         }
     }
 

@@ -28,7 +28,7 @@ use crate::map::Map;
 use crate::pool::{Pool, Record};
 use crate::supply::{self, Supply};
 use crate::surplus::{Budget, Scope};
-use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, Witness, array, const_fn};
+use crate::sync::{Atomic, AtomicPtr, AtomicU64, Backoff, Ordering, Witness, array, const_fn};
 use crate::treiber::Index;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -157,10 +157,10 @@ fn lengths(bits: u64) -> usize {
 /// On a cache line of its own: threads keep to different segments so that they are not in each other's way.
 #[repr(align(64))]
 struct Segment {
-    free: Atomic<u64>,
-    dirty: Atomic<u64>,
+    free: AtomicU64,
+    dirty: AtomicU64,
     /// Units that were free at the last pass over the unused, and were not claimed since, as far as is known: a preference.
-    unused: Atomic<u64>,
+    unused: AtomicU64,
     base: AtomicPtr<u8>,
     units: Atomic<u32>,
     /// Of the memory being put in and taken out.
@@ -171,8 +171,8 @@ struct Segment {
 pub(crate) struct Group {
     pool_link: Atomic<u32>,
     behind: Atomic<u32>,
-    vacant: Atomic<u64>,
-    hints: [Atomic<u64>; LENGTHS],
+    vacant: AtomicU64,
+    hints: [AtomicU64; LENGTHS],
     witness: Witness,
     segments: [Segment; SEGMENTS as usize],
 }
@@ -182,13 +182,13 @@ impl Record for Group {
         Self {
             pool_link: Atomic::new(0),
             behind: Atomic::new(0),
-            vacant: Atomic::new(u64::MAX >> (64 - SEGMENTS)),
-            hints: array![Atomic::new(0); LENGTHS],
+            vacant: AtomicU64::new(u64::MAX >> (64 - SEGMENTS)),
+            hints: array![AtomicU64::new(0); LENGTHS],
             witness: Witness::new(),
             segments: array![Segment {
-                free: Atomic::new(0),
-                dirty: Atomic::new(0),
-                unused: Atomic::new(0),
+                free: AtomicU64::new(0),
+                dirty: AtomicU64::new(0),
+                unused: AtomicU64::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),
                 units: Atomic::new(0),
                 witness: Witness::new(),

@@ -14,21 +14,21 @@ use core::time::Duration;
 
 mod arena;
 mod global_alloc;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 mod native;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub(crate) mod os;
 
 pub use arena::Arena;
 pub use global_alloc::FromGlobal;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use os::Os;
 
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+#[cfg(not(all(feature = "std", not(all(test, loom)))))]
 mod none;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use native::Native;
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+#[cfg(not(all(feature = "std", not(all(test, loom)))))]
 pub use none::Nothing as Native;
 
 /// Says that there is one heap with a back-end of this type. Not to be had elsewhere.

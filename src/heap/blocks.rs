@@ -113,7 +113,8 @@ impl<B: Backend> Bandolier<B> {
                 return resized.as_ptr();
             }
         }
-        let moved = Self::alloc_other(new, Use::Growing, self);
+        let purpose = if new.size() > old.size() { Use::Growing } else { Use::Any };
+        let moved = Self::alloc_other(new, purpose, self);
         if !moved.is_null() {
             // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
             unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };

@@ -12,9 +12,9 @@ use core::ptr::NonNull;
 pub(super) fn seed(heap: NonNull<Heap>) -> u64 {
     let here = 0_u8;
     let places = heap.addr().get() as u64 ^ ((&raw const here).addr() as u64).rotate_left(32);
-    #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+    #[cfg(all(feature = "std", not(all(test, loom))))]
     return places ^ crate::backend::os::entropy();
-    #[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+    #[cfg(not(all(feature = "std", not(all(test, loom)))))]
     places
 }
 

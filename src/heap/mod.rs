@@ -156,7 +156,7 @@ pub struct Bandolier<B: Backend = Native> {
     backend: ManuallyDrop<B>,
 }
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 impl Bandolier {
     /// The heap of the process, on the operating system's memory. There is one: all values of this type are names of it,
     /// and none takes it away when it is dropped.
@@ -168,7 +168,7 @@ impl Bandolier {
     }
 }
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 impl Default for Bandolier {
     fn default() -> Self {
         Self::new()
@@ -179,7 +179,7 @@ impl Default for Bandolier {
 const ROOM: usize = 16;
 
 fn step_aside() {
-    #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+    #[cfg(all(feature = "std", not(all(test, loom))))]
     crate::backend::os::step_aside();
     core::hint::spin_loop();
 }

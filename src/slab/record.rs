@@ -9,7 +9,7 @@ use crate::magazine::Round;
 use crate::pool::Record;
 use crate::segment::Run;
 use crate::size_class::SizeClass;
-use crate::sync::{Atomic, Ordering, Witness, array};
+use crate::sync::{Atomic, AtomicU64, Ordering, Witness, array};
 use crate::treiber::Index;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
@@ -76,7 +76,7 @@ pub(super) struct Shape {
 
 /// A slab's record, out of band, on cache lines of its own. `W` is an array of words, of one of two lengths.
 #[repr(align(64))]
-pub(super) struct Slab<W: ?Sized = [Atomic<u64>]> {
+pub(super) struct Slab<W: ?Sized = [AtomicU64]> {
     pub(super) next: Atomic<u32>,
     pub(super) state: Atomic<u32>,
     pub(super) shape: Cell<Option<Shape>>,
@@ -92,7 +92,7 @@ pub(super) struct Slab<W: ?Sized = [Atomic<u64>]> {
 // of them are gone.
 unsafe impl<W: Sync + ?Sized> Sync for Slab<W> {}
 
-impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
+impl<const N: usize> Record for Slab<[AtomicU64; N]> {
     fn new(_: Index) -> Self {
         Self {
             next: Atomic::new(0),
@@ -101,7 +101,7 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
             purged: Cell::new(0),
             unused: Cell::new(false),
             witness: Witness::new(),
-            words: array![Atomic::new(0); N],
+            words: array![AtomicU64::new(0); N],
         }
     }
 
@@ -117,8 +117,8 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
     }
 }
 
-pub(super) type Narrow = Slab<[Atomic<u64>; NARROW_WORDS * BITMAPS]>;
-pub(super) type Wide = Slab<[Atomic<u64>; WIDE_WORDS * BITMAPS]>;
+pub(super) type Narrow = Slab<[AtomicU64; NARROW_WORDS * BITMAPS]>;
+pub(super) type Wide = Slab<[AtomicU64; WIDE_WORDS * BITMAPS]>;
 
 /// 2⁴⁰ over the chunk size, rounded up: `offset * INVERSE >> 40` is `offset / size` for every offset below 2²⁴ (the
 /// error is below `offset * size / 2⁴⁰ < 1 / size`).
@@ -154,12 +154,12 @@ impl Slab {
         self.shape.get()
     }
 
-    pub(super) fn bitmap(&self) -> &[Atomic<u64>] {
+    pub(super) fn bitmap(&self) -> &[AtomicU64] {
         &self.words[..self.words.len() / BITMAPS]
     }
 
     /// The shadow bitmap of debug builds.
-    pub(super) fn held(&self) -> &[Atomic<u64>] {
+    pub(super) fn held(&self) -> &[AtomicU64] {
         &self.words[self.words.len() / BITMAPS..]
     }
 

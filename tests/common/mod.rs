@@ -523,6 +523,20 @@ pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
+/// What runs this binary, if the machine cannot by itself: a command and its arguments, set by `cargo xtask targets`.
+const RUNNER: &str = "BANDOLIER_TEST_RUNNER";
+
+/// A command that is this binary.
+pub(crate) fn itself() -> std::process::Command {
+    let own = std::env::current_exe().unwrap();
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(program) = words.next() else { return std::process::Command::new(own) };
+    let mut command = std::process::Command::new(program);
+    command.args(words).arg(own);
+    command
+}
+
 /// Runs the test named `test` of this binary in a process of its own, for `role`.
 pub(crate) fn child(test: &str, role: &str) -> std::process::Output {
     child_with(test, role, ROLE, role)
@@ -530,7 +544,7 @@ pub(crate) fn child(test: &str, role: &str) -> std::process::Output {
 
 /// As [`child`], with one more variable in the environment.
 pub(crate) fn child_with(test: &str, role: &str, name: &str, value: &str) -> std::process::Output {
-    std::process::Command::new(std::env::current_exe().unwrap())
+    itself()
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env(name, value)

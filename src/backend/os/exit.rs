@@ -1,6 +1,6 @@
 //! The end of a thread.
 
-use crate::sync::{Atomic, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use core::ffi::c_void;
 
 /// What a thread calls when it exits.
@@ -10,7 +10,7 @@ type Hook = unsafe extern "C" fn(*mut c_void);
 /// those, or by another key's destructor.
 pub(super) struct Key(
     /// The number, plus one; 0 = none yet.
-    Atomic<u64>,
+    AtomicU64,
 );
 
 /// There will be none any more.
@@ -18,7 +18,7 @@ const GONE: u64 = u64::MAX;
 
 impl Key {
     pub(super) const fn new() -> Self {
-        Self(Atomic::new(0))
+        Self(AtomicU64::new(0))
     }
 
     fn number(&self, hook: Hook) -> Option<libc::pthread_key_t> {

@@ -6,6 +6,9 @@
 pub(crate) mod barrier;
 #[cfg(target_os = "linux")]
 mod exit;
+#[cfg(not(any(unix, windows)))]
+#[path = "elsewhere.rs"]
+mod imp;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod imp;
@@ -32,15 +35,14 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-/// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows.
+/// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows, and elsewhere the system's allocator of
+/// the standard library.
 ///
 /// Pages come zeroed, are taken only when needed, and go back by `munmap` and `MADV_DONTNEED`. Page sizes from 4 to
-/// 64 KiB are served; the size is asked at run time.
+/// 64 KiB are served; the size is asked at run time. Elsewhere, as on wasm, nothing of that holds: what a heap has no use for goes
+/// back to the allocator that it came from, segment by segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Os;
-
-/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// Writes to standard error, without a lock and without a heap where that can be.
 pub(crate) fn complain(line: &[u8]) {
@@ -76,20 +78,21 @@ fn whole_pages(bytes: usize) -> Option<usize> {
 // SAFETY: the kernel hands out pages that are valid, zero and disjoint until they are unmapped; nothing here
 // allocates, panics, or calls a heap.
 unsafe impl Backend for Os {
-    const ZEROED: bool = true;
-    const PURGES: bool = true;
-    const GUARDS: bool = true;
+    const SEGMENT: usize = imp::SEGMENT;
+    const ZEROED: bool = imp::ZEROED;
+    const PURGES: bool = imp::PURGES;
+    const GUARDS: bool = imp::GUARDS;
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
         let bytes = whole_pages(layout.size())?;
-        let huge = (bytes >= HUGE_PAGE).then(|| imp::map(bytes, layout.align().max(HUGE_PAGE))).flatten();
+        let huge = (bytes >= imp::HUGE_PAGE).then(|| imp::map(bytes, layout.align().max(imp::HUGE_PAGE))).flatten();
         huge.or_else(|| imp::map(bytes, layout.align()))
     }
 
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         if let Some(bytes) = whole_pages(layout.size()) {
             // SAFETY: `acquire` mapped these pages for this layout, and nothing uses them any more.
-            unsafe { imp::unmap(block, bytes) };
+            unsafe { imp::unmap(block, bytes, layout.align()) };
         }
     }
 
@@ -114,7 +117,7 @@ unsafe impl Backend for Os {
     }
 
     unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
-        if let Some(bytes) = whole_pages(layout.size()).filter(|&bytes| bytes >= HUGE_PAGE) {
+        if let Some(bytes) = whole_pages(layout.size()).filter(|&bytes| bytes >= imp::HUGE_PAGE) {
             // SAFETY: `acquire` or `remap` mapped these pages for this layout, by this method's contract.
             unsafe { imp::prefer_huge_pages(block, bytes) };
         }

@@ -5,6 +5,13 @@ use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
+/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+pub(super) const SEGMENT: usize = 4 << 20;
+pub(super) const ZEROED: bool = true;
+pub(super) const PURGES: bool = true;
+pub(super) const GUARDS: bool = true;
+
 pub(super) fn page_size() -> usize {
     static SIZE: Atomic<usize> = Atomic::new(0);
     // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
@@ -57,7 +64,7 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         return Some(start);
     }
     // SAFETY: mapped just now, used by nobody.
-    unsafe { unmap(start, bytes) };
+    unsafe { unmap(start, bytes, align) };
     map_aligned(bytes, align, libc::PROT_READ | libc::PROT_WRITE)
 }
 
@@ -70,15 +77,15 @@ fn map_aligned(bytes: usize, align: usize, protection: i32) -> Option<NonNull<u8
     let behind = NonNull::new(block.as_ptr().wrapping_add(bytes))?;
     // SAFETY: `front <= align - page`, so `front + bytes <= wide`: this part lies in the new mapping, at whole pages,
     // and nobody uses it yet.
-    unsafe { unmap(start, front) };
+    unsafe { unmap(start, front, align) };
     // SAFETY: the same holds of the part behind the block.
-    unsafe { unmap(behind, wide - front - bytes) };
+    unsafe { unmap(behind, wide - front - bytes, align) };
     Some(block)
 }
 
 /// # Safety
 /// The pages are mapped, ours, and in use by nobody.
-pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize) {
+pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize, _align: usize) {
     if bytes != 0 {
         // SAFETY: the caller's promise. It fails only when the kernel cannot split a mapping; the pages then stay,
         // and no one refers to them.

@@ -10,6 +10,13 @@ use windows_sys::Win32::System::Memory::{
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, GetTickCount64, SYSTEM_INFO};
 
+/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+pub(super) const SEGMENT: usize = 4 << 20;
+pub(super) const ZEROED: bool = true;
+pub(super) const PURGES: bool = true;
+pub(super) const GUARDS: bool = true;
+
 pub(super) fn page_size() -> usize {
     static SIZE: Atomic<usize> = Atomic::new(0);
     // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
@@ -53,7 +60,7 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         return Some(start);
     }
     // SAFETY: reserved just now, used by nobody.
-    unsafe { unmap(start, bytes) };
+    unsafe { unmap(start, bytes, align) };
     // A reservation cannot be cut, so find an aligned place, free it, and ask for that place again; another
     // thread may be quicker, hence a few tries.
     (0..8).find_map(|_| {
@@ -61,14 +68,14 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         let front = wide.addr().get().wrapping_neg() & (align - 1);
         let place = wide.as_ptr().wrapping_add(front);
         // SAFETY: reserved just now, used by nobody.
-        unsafe { unmap(wide, bytes + align) };
+        unsafe { unmap(wide, bytes + align, align) };
         reserve(place, bytes, MEM_COMMIT)
     })
 }
 
 /// # Safety
 /// `start` is the start of a reservation of ours, in use by nobody.
-pub(super) unsafe fn unmap(start: NonNull<u8>, _bytes: usize) {
+pub(super) unsafe fn unmap(start: NonNull<u8>, _bytes: usize, _align: usize) {
     // SAFETY: the caller's promise; a release names the start and no size.
     unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
 }
