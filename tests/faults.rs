@@ -5,65 +5,12 @@
 mod common;
 
 use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os};
-use common::{Account, Block, HARDENED, Metered, Pages, Refuse, layout, rounded, scaled, shared, threaded};
+use common::hands::{Path, refuse_each};
+use common::{Block, HARDENED, Pages, Refuse, layout, rounded, scaled, shared, threaded};
 use core::alloc::GlobalAlloc;
 use std::alloc::System;
 
-type Heap<B> = Bandolier<Metered<B>>;
-
-/// What a scenario holds, and whether it is to get all it asks for.
-struct Hands<'a, B: Backend> {
-    heap: &'a Heap<B>,
-    held: Vec<Block>,
-    must: bool,
-    stamps: u64,
-    nulls: usize,
-}
-
-impl<'a, B: Backend> Hands<'a, B> {
-    fn new(heap: &'a Heap<B>, must: bool) -> Self {
-        Self { heap, held: Vec::new(), must, stamps: 0, nulls: 0 }
-    }
-
-    fn keep(&mut self, block: Option<Block>) {
-        assert!(!self.must || block.is_some(), "no memory, although the back-end has some");
-        self.nulls += usize::from(block.is_none());
-        self.held.extend(block);
-    }
-
-    fn alloc(&mut self, size: usize, align: usize) {
-        self.stamps += 1;
-        self.keep(Block::new(self.heap, layout(size, align), self.stamps));
-    }
-
-    fn zeroed(&mut self, size: usize, align: usize) {
-        self.stamps += 1;
-        self.keep(Block::zeroed(self.heap, layout(size, align), self.stamps));
-    }
-
-    fn resize_last(&mut self, size: usize) {
-        let Some(block) = self.held.pop() else { return };
-        let resized = block.resize(self.heap, size);
-        assert!(!self.must || resized.is_ok(), "no memory, although the back-end has some");
-        self.nulls += usize::from(resized.is_err());
-        let (Ok(block) | Err(block)) = resized;
-        self.held.push(block);
-    }
-
-    fn free_every(&mut self, step: usize) {
-        for (number, block) in (1..).zip(core::mem::take(&mut self.held)) {
-            if number % step == 0 { block.free(self.heap) } else { self.held.push(block) }
-        }
-    }
-
-    fn free_all(mut self) {
-        self.free_every(1);
-    }
-}
-
-type Scenario<B> = fn(&mut Hands<'_, B>);
-
-fn scenarios<B: Backend>() -> [(&'static str, Scenario<B>); 9] {
+fn scenarios<B: Backend>() -> [Path<B>; 9] {
     [
         ("first chunk", |hands| hands.alloc(10, 1)),
         ("first zeroed chunk", |hands| hands.zeroed(100, 64)),
@@ -118,61 +65,19 @@ fn scenarios<B: Backend>() -> [(&'static str, Scenario<B>); 9] {
     ]
 }
 
-/// One run of a scenario with a back-end that refuses by `rule`, and all that must hold afterwards.
-fn run<B: Backend>((heap, account): (Heap<B>, impl AsRef<Account>), scenario: Scenario<B>, rule: Refuse) -> usize {
-    let account = account.as_ref();
-    account.set(rule);
-    let mut hands = Hands::new(&heap, rule == Refuse::Never);
-    scenario(&mut hands);
-    let calls = account.calls();
-    // Frees are done while the rule stands: they never need what they cannot have.
-    let live = hands.held.len() / 2;
-    hands.held.drain(live..).for_each(|block| block.free(&heap));
-    account.set(Refuse::Never);
-    hands.held.iter().for_each(Block::check);
-    let mut again = Hands::new(&heap, true);
-    scenario(&mut again);
-    hands.free_all();
-    again.free_all();
-    assert_eq!(heap.stats().in_use, 0);
-    let _ = heap.reclaim();
-    let stats = heap.stats();
-    assert_eq!((stats.from_backend, stats.cached), (stats.metadata, 0));
-    assert_eq!(stats.from_backend, account.outstanding());
-    drop(heap);
-    assert_eq!(account.outstanding(), 0);
-    calls
-}
-
-/// Every scenario, with each of its calls refused in turn, alone and with all that follow.
-fn refuse_each<B: Backend, A: AsRef<Account>>(make: impl Fn() -> (Heap<B>, A)) {
-    for (name, scenario) in scenarios::<B>() {
-        let calls = run(make(), scenario, Refuse::Never);
-        assert!(calls >= 2, "{name}: {calls} calls");
-        // A refusal makes a scenario take other ways, so it may come to make more calls; hence not `1..=calls`.
-        let mut n = 1;
-        while run(make(), scenario, Refuse::Nth(n)) >= n as usize {
-            run(make(), scenario, Refuse::From(n));
-            n += 1;
-            assert!(n < 2_000, "{name} makes more calls each time");
-        }
-        assert!(n as usize > calls / 2, "{name}: {n} of {calls}");
-    }
-}
-
 #[test]
 fn each_call_to_another_allocator_refused() {
-    refuse_each(|| shared(FromGlobal::new(&System)));
+    refuse_each("shared", &scenarios(), 1, || shared(FromGlobal::new(&System)));
 }
 
 #[test]
 fn each_call_refused_with_thread_caches() {
-    refuse_each(|| threaded(FromGlobal::new(&System)));
+    refuse_each("per thread", &scenarios(), 1, || threaded(FromGlobal::new(&System)));
 }
 
 #[test]
 fn each_call_to_the_system_refused() {
-    refuse_each(|| threaded(Os));
+    refuse_each("per thread", &scenarios(), 1, || threaded(Os));
 }
 
 /// The very first call is refused: the heap itself cannot be made.

@@ -458,7 +458,7 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.rescued(heap, B::SEGMENT, || self.take(heap, class))
+        self.rescued(heap, B::UNIT, B::SEGMENT, || self.take(heap, class))
     }
 
     /// As [`alloc_slow`](Self::alloc_slow).
@@ -487,9 +487,9 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Before saying that there is no memory for a block, of which `bytes` more would have to be drawn: does what can be done, and
-    /// asks again after each.
-    fn rescued<R>(&self, heap: &Heap, bytes: usize, take: impl Fn() -> Option<R>) -> Option<R> {
+    /// Before saying that there is no memory for a block, for which `least` to `most` bytes would have to be drawn: does what can
+    /// be done, and asks again after each.
+    fn rescued<R>(&self, heap: &Heap, least: usize, most: usize, take: impl Fn() -> Option<R>) -> Option<R> {
         let passes = &heap.arsenal.passes;
         let before = passes.before();
         self.rescue(heap);
@@ -498,7 +498,7 @@ impl<B: Backend> Bandolier<B> {
             take()
         });
         let granted = rescued.or_else(|| {
-            let _grant = heap.arsenal.drawn.exceed(bytes)?;
+            let _grant = heap.arsenal.drawn.exceed(least, most)?;
             take()
         });
         if granted.is_some() || !passes.were_since(before) {
