@@ -52,7 +52,7 @@ impl Limits {
 
     /// What to call when the soft limit is about to be exceeded nevertheless, with the bytes held. It is called inside an
     /// allocation, by whichever thread makes it. It may allocate, but should not: it must not wait for anything that the
-    /// allocating code may hold.
+    /// allocating code may hold. A panic in it ends the process.
     #[must_use]
     pub const fn notify(self, notify: fn(usize)) -> Self {
         Self { notify: Some(notify), ..self }

@@ -156,11 +156,17 @@ impl Drawn {
         {
             return;
         }
-        // SAFETY: not null, so stored by `set_limits`, from a function of this type.
-        let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
-        notify(held);
+        call_back(notify, held);
         self.notifying.store(false, Ordering::Relaxed);
     }
+}
+
+/// Calls a function that was stored by `set_limits`. It is an ABI that does not unwind: a panic there ends the process, for an
+/// allocation must not unwind.
+extern "C" fn call_back(notify: *mut (), held: usize) {
+    // SAFETY: not null, so stored by `set_limits`, from a function of this type.
+    let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
+    notify(held);
 }
 
 /// A back-end, and the account that its bytes are booked on.

@@ -254,3 +254,46 @@ fn reclaim_beside_a_full_heap_makes_nothing_fail() {
     });
     held.into_iter().for_each(|(_, block)| block.free(&heap));
 }
+
+// ---- purges that are refused ---------------------------------------------------------------------------------------
+
+/// A heap in which there is something to purge: free units beside a run, and pages in slabs with survivors.
+fn with_gaps() -> (Bandolier<common::Metered<Os>>, std::sync::Arc<common::Account>, Vec<Block>) {
+    let (backend, account) = common::Metered::strict(Os);
+    let heap = Bandolier::with_backend(backend).without_thread_caches();
+    // Three segments at least, each with runs and slabs in it.
+    let sizes = (0..3).flat_map(|_| [100_000; 30].into_iter().chain([5000; 200]));
+    let held: Vec<_> = (0..).zip(sizes).map(|(n, size)| Block::new(&heap, layout(size, 8), n).unwrap()).collect();
+    let (keep, free): (Vec<_>, Vec<_>) = held.into_iter().enumerate().partition(|(number, _)| number % 7 == 0);
+    free.into_iter().for_each(|(_, block)| block.free(&heap));
+    (heap, account, keep.into_iter().map(|(_, block)| block).collect())
+}
+
+/// What the kernel keeps today, because it is locked for instance, it may let go of tomorrow; and one piece that stays is no
+/// reason for the others to stay.
+#[test]
+fn a_purge_that_was_refused_is_asked_again() {
+    let (heap, account, _keep) = with_gaps();
+    account.set(Refuse::Never);
+    let (all, calls) = (heap.drain(), account.calls() as u32);
+    assert!(all.purged_units > 0 && all.purged_chunks > 0 && calls > 20, "{all:?}, {calls} calls");
+    let purged = |gone: bandolier::Reclaimed| gone.purged_units + gone.purged_chunks;
+    for n in 1..=calls {
+        for rule in [Refuse::Nth(n), Refuse::From(n)] {
+            let (heap, account, keep) = with_gaps();
+            let before = account.purged();
+            account.set(rule);
+            let first = heap.drain();
+            assert_eq!(first.total() - first.released, account.purged() - before, "{rule:?}");
+            account.set(Refuse::Never);
+            let second = heap.drain();
+            // Of a slab in which one piece was refused, the others are purged twice.
+            assert!(purged(first) + purged(second) >= purged(all), "{rule:?}: {first:?}, {second:?} of {all:?}");
+            // The longest piece is what lies free in a segment.
+            let most = if rule == Refuse::Nth(n) { Os::SEGMENT } else { usize::MAX };
+            let missed = purged(all).saturating_sub(purged(first));
+            assert!(missed <= most, "{rule:?}: {first:?} of {all:?}");
+            keep.into_iter().for_each(|block| block.free(&heap));
+        }
+    }
+}

@@ -199,6 +199,25 @@ fn who_is_told_may_allocate() {
     assert!((1..=8).contains(&TOLD.load(Relaxed)), "{}", TOLD.load(Relaxed));
 }
 
+/// An allocation does not unwind: a panic of who is told ends the process.
+#[test]
+fn who_is_told_must_not_panic() {
+    if common::role().is_some() {
+        let heap = limited(Limits::NONE.soft(MIB).notify(|_| panic!("told")));
+        let caught = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| large(&heap, 9).map(|_| ())));
+        println!("an allocation has unwound: {}", caught.is_err());
+        return;
+    }
+    let output = common::child("who_is_told_must_not_panic", "told");
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        !output.status.success() && complained.contains("cannot unwind"),
+        "{}\n{said}\n{complained}",
+        output.status
+    );
+    assert!(!said.contains("has unwound"), "{said}");
+}
+
 /// A heap that goes up and down below its raised limit is not told each time.
 #[test]
 fn a_heap_at_its_soft_limit_does_not_reclaim_all_the_time() {

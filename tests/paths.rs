@@ -242,7 +242,6 @@ fn with_all_caches<B: Backend>(paths: &[Path<B>], threads: u64, inner: impl Fn()
     }
 }
 
-
 #[test]
 fn every_path_of_blocks_with_each_call_refused() {
     with_all_caches(&blocks(), 1, || Os);

@@ -455,7 +455,11 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        assert_eq!((start.addr().get() | bytes) & (self.granule() - 1), 0, "{bytes} bytes at {start:?} are no granules");
+        assert_eq!(
+            (start.addr().get() | bytes) & (self.granule() - 1),
+            0,
+            "{bytes} bytes at {start:?} are no granules"
+        );
         if self.account.strict && self.account.refuses(layout(bytes, 1)) {
             return false;
         }
