@@ -505,6 +505,7 @@ impl<B: Backend> Bandolier<B> {
             return granted;
         }
         // Others have in their hands what there is, or had.
+        let then = passes.before();
         for _ in 0..TRIES {
             let over = !passes.is_under_way();
             step_aside();
@@ -513,6 +514,7 @@ impl<B: Backend> Bandolier<B> {
                 return taken;
             }
         }
+        passes.write_off(then);
         None
     }
 
