@@ -344,8 +344,8 @@ fn a_free_leaves_the_error_of_the_last_call() {
             let sizes = [64, 3000, 100_000].into_iter().flat_map(|size| (0..8 * MIB / size).map(move |_| size));
             sizes.map(|size| Block::new(&heaps[0], layout(size, 8), size as u64).unwrap()).collect::<Vec<_>>()
         };
-        // SAFETY: the calling thread's own.
-        let error = || unsafe { *libc::__errno_location() };
+        // SAFETY: no conditions.
+        let error = unsafe { libc::__errno_location() };
         let mut held = blocks();
         held.push(Block::new(&heaps[0], layout(9 * MIB, 8), 3).unwrap());
         // Every other one first, so that there is something to purge between those that stay.
@@ -353,10 +353,12 @@ fn a_free_leaves_the_error_of_the_last_call() {
         for (_, block) in odd.into_iter().chain(even) {
             block.check();
             // SAFETY: the calling thread's own.
-            unsafe { *libc::__errno_location() = 4711 };
+            unsafe { error.write(4711) };
             // SAFETY: live, of this layout.
             unsafe { heaps[0].dealloc(block.start().as_ptr(), block.layout()) };
-            assert_eq!(error(), 4711, "after a free of {:?}", block.layout());
+            // SAFETY: the calling thread's own.
+            let now = unsafe { error.read() };
+            assert_eq!(now, 4711, "after a free of {:?}", block.layout());
         }
     });
 }

@@ -161,8 +161,10 @@ fn a_thread_local_object_of_cpp_may_allocate_when_it_goes() {
             // SAFETY: a place for the thread, and a body that looks at its argument only.
             let made = unsafe { libc::pthread_create(place, ptr::null(), body, ptr::without_provenance_mut(first)) };
             assert_eq!(made, 0);
+            // SAFETY: the call above succeeded, so it wrote the thread.
+            let thread = unsafe { thread.assume_init() };
             // SAFETY: made above, joined once.
-            assert_eq!(unsafe { libc::pthread_join(thread.assume_init(), ptr::null_mut()) }, 0);
+            assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
         };
         (0..4).for_each(run);
         let before = HEAP.stats();

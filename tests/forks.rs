@@ -122,8 +122,10 @@ fn a_thread_was_served() -> bool {
     if made != 0 {
         return false;
     }
-    // SAFETY: the call above succeeded, so it wrote the thread, which is joined once.
-    unsafe { libc::pthread_join(thread.assume_init(), &raw mut served) };
+    // SAFETY: the call above succeeded, so it wrote the thread.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: made above, joined once.
+    unsafe { libc::pthread_join(thread, &raw mut served) };
     !served.is_null()
 }
 
@@ -228,7 +230,6 @@ fn a_busy_process_starts_others() {
                     // SAFETY: the closure takes and frees memory of heaps that wait for nobody.
                     unsafe {
                         command.pre_exec(move || {
-                            libc::alarm(60);
                             let served = work_everywhere(n, 50);
                             let _ = PER_THREAD.reclaim();
                             if served { Ok(()) } else { Err(std::io::ErrorKind::OutOfMemory.into()) }

@@ -6,7 +6,7 @@
 mod common;
 
 use bandolier::{Backend, Bandolier, Bounds, Limits, Os, Reclaimer};
-use common::hands::{Hands, Path, Tried, refuse_each};
+use common::hands::{Hands, Path, refuse_each};
 use common::{Block, Metered, is_long, layout};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -198,7 +198,7 @@ fn verbs<B: Backend>() -> Vec<Path<B>> {
         }),
         ("a driver", |hands| {
             // SAFETY: the driver is gone at the end of this function, and its thread with it.
-            let heap = unsafe { &*(&raw const *hands.heap) };
+            let heap = unsafe { NonNull::from(hands.heap).as_ref() };
             let driver = Reclaimer::new(heap).bounds(Bounds::NONE.bytes(64 * KIB));
             litter(hands);
             (0..3).for_each(|_| _ = driver.step());

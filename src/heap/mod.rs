@@ -150,6 +150,21 @@ enum Kind {
 /// allocator that is gone. One with thread caches can do that only when no thread keeps magazines of it any more;
 /// otherwise its memory is leaked. A heap that is meant to be dropped is best made
 /// [`without_thread_caches`](Self::without_thread_caches).
+///
+/// # Signals, forks, and libraries that are unloaded
+///
+/// A signal handler may take and free blocks of a heap of which threads have no magazines of their own, once the thread has used it:
+/// one made [`without_thread_caches`](Self::without_thread_caches), or [`per_cpu`](Self::per_cpu) where
+/// [`Stats::locator`](crate::Stats::locator) says so. Not of any other: the fast path of a thread's own magazines is no single
+/// instruction, and a handler would come between two.
+///
+/// A child forked from a process with many threads goes on with all heaps as they are. What other threads had in their
+/// magazines or hands at that moment is lost to it; it waits for none of them. A child that shares its parent's memory until it
+/// executes another program (`vfork`) must not allocate.
+///
+/// A library that has a heap as its global allocator may be loaded and unloaded beside threads that have used it and live on.
+/// What that heap holds stays with the process, for blocks of it may be in use: after [`reclaim`](Self::reclaim) that is what was
+/// never freed, and some 200 KiB of addresses for records, of which some 50 KiB are resident.
 pub struct Bandolier<B: Backend = Native> {
     heap: AtomicPtr<Heap>,
     caches: Caches,
