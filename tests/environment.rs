@@ -176,6 +176,62 @@ fn a_thread_local_object_of_cpp_may_allocate_when_it_goes() {
     });
 }
 
+// ---- threads that end while others begin ---------------------------------------------------------------------------
+
+static KEY: AtomicUsize = AtomicUsize::new(0);
+static ROUNDS: AtomicUsize = AtomicUsize::new(0);
+
+fn want_end(round: usize) {
+    let key = KEY.load(Relaxed) as libc::pthread_key_t;
+    // SAFETY: the key was made, and a value that is not null asks for the destructor.
+    assert_eq!(unsafe { libc::pthread_setspecific(key, ptr::without_provenance(round)) }, 0);
+}
+
+/// Works in three rounds of a thread's destructors: before its magazines have been handed in, and after.
+unsafe extern "C" fn at_key_end(round: *mut c_void) {
+    let round = round.addr();
+    let stamp = (ROUNDS.fetch_add(1, Relaxed) as u64) << 32;
+    for turn in 0..5 {
+        let block = |n| Block::new(&HEAP, layout(64, 8), stamp | turn << 16 | n).unwrap();
+        let held: [_; 40] = core::array::from_fn(|n| block(n as u64));
+        thread::yield_now();
+        held.into_iter().for_each(|block| block.free(&HEAP));
+    }
+    if round < 3 {
+        want_end(round + 1);
+    }
+}
+
+/// What a thread has when it ends is the next one's at once, and its own no longer.
+#[test]
+fn threads_that_end_share_nothing_with_those_that_begin() {
+    isolated("threads_that_end_share_nothing_with_those_that_begin", || {
+        let mut key = 0;
+        // SAFETY: a place for the key, and a destructor that takes any value.
+        assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(at_key_end)) }, 0);
+        KEY.store(key as usize, Relaxed);
+        let lives = scaled(150, 40, 0);
+        let life = |stamp: u64| {
+            want_end(1);
+            let mut held: Vec<_> = Vec::new();
+            for n in 0..900 {
+                held.push(Block::new(&HEAP, layout(64, 8), stamp << 32 | 1 << 31 | n).unwrap());
+                if n % 2 == 1 {
+                    held.swap_remove(held.len() / 2).free(&HEAP);
+                }
+            }
+            held.into_iter().for_each(|block| block.free(&HEAP));
+        };
+        thread::scope(|scope| {
+            for stamp in 1..=4 {
+                scope.spawn(move || (0..lives).for_each(|_| thread::spawn(move || life(stamp)).join().unwrap()));
+            }
+        });
+        assert_eq!(ROUNDS.load(Relaxed), 4 * lives * 3);
+        assert!(HEAP.stats().threads <= 2, "{} threads that are gone are counted", HEAP.stats().threads);
+    });
+}
+
 // ---- panics and overflows ------------------------------------------------------------------------------------------
 
 /// What a panic unwinds through is freed on the way, while others work and drain.

@@ -96,7 +96,7 @@ fn forked(child: impl FnOnce() -> u8) -> i32 {
     assert!(process >= 0);
     if process == 0 {
         // SAFETY: no conditions; ends a child that hangs.
-        unsafe { libc::alarm(60) };
+        unsafe { libc::alarm(90) };
         let code = child();
         // SAFETY: no conditions.
         unsafe { libc::_exit(WELL + i32::from(code)) };
@@ -163,6 +163,38 @@ fn a_child_of_a_busy_process_lives_on() {
             let _ = heap.reclaim();
             assert_eq!(heap.stats().from_backend, heap.stats().metadata);
         }
+    });
+}
+
+/// Who searches the thread that forks may be a thread of the parent, and never come back to let go of it in the child.
+#[test]
+fn a_child_that_was_being_searched_goes_on() {
+    isolated("a_child_that_was_being_searched_goes_on", || {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let over = &over;
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    while !over.load(Relaxed) {
+                        let _ = PER_THREAD.reclaim();
+                    }
+                });
+            }
+            for n in 0..forks() {
+                // So that there is something to search.
+                work(&PER_THREAD, n, 30);
+                let code = forked(|| {
+                    let served = (0..30).all(|round| work(&PER_THREAD, round, 300));
+                    let _ = PER_THREAD.reclaim();
+                    u8::from(!served)
+                });
+                if code != 0 {
+                    over.store(true, Relaxed);
+                }
+                assert_eq!(code, 0, "at fork {n}");
+            }
+            over.store(true, Relaxed);
+        });
     });
 }
 

@@ -38,31 +38,34 @@ pub(super) fn variable<R>(name: &CStr, look: impl FnOnce(&[u8]) -> R) -> R {
     look(if value.is_null() { &[] } else { unsafe { CStr::from_ptr(value) }.to_bytes() })
 }
 
-/// Where the calling thread's last error is noted.
+/// Where the calling thread's last error is noted; null on systems of which that is not known here.
 fn error_place() -> *mut i32 {
-    #[cfg(any(target_os = "solaris", target_os = "illumos"))]
-    use libc::___errno as place;
-    #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
-    use libc::__errno as place;
-    #[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "redox", target_os = "hurd"))]
-    use libc::__errno_location as place;
-    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
-    use libc::__error as place;
+    #[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "fuchsia", target_os = "hurd"))]
     // SAFETY: no conditions.
-    unsafe { place() }
+    return unsafe { libc::__errno_location() };
+    #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__errno() };
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__error() };
+    #[allow(unreachable_code, reason = "one of those above is there, mostly")]
+    ptr::null_mut()
 }
 
 fn last_error() -> i32 {
-    // SAFETY: the calling thread's own.
-    unsafe { error_place().read() }
+    // SAFETY: null, or the calling thread's own.
+    unsafe { error_place().as_ref() }.copied().unwrap_or(0)
 }
 
 /// Leaves the last error as it is, whatever becomes of the call: a program may free a block before it looks at that.
 pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     let before = last_error();
     let result = call();
-    // SAFETY: the calling thread's own.
-    unsafe { error_place().write(before) };
+    // SAFETY: null, or the calling thread's own.
+    if let Some(place) = unsafe { error_place().as_mut() } {
+        *place = before;
+    }
     result
 }
 
