@@ -11,7 +11,7 @@ use common::{Block, Dice, child, is_long, isolated, layout, role, scaled};
 use core::alloc::GlobalAlloc;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 #[global_allocator]
@@ -108,72 +108,84 @@ fn a_signal_handler_may_allocate_where_threads_have_no_magazines() {
 
 // ---- destructors of C++ --------------------------------------------------------------------------------------------
 
-type CxaAtExit = unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void, *mut c_void) -> libc::c_int;
-
-static LEFT: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
-static ENDED: AtomicUsize = AtomicUsize::new(0);
-
-/// Frees what the thread has left, and works on.
-unsafe extern "C" fn at_end(_: *mut c_void) {
-    let left = LEFT.swap(ptr::null_mut(), Relaxed);
-    if !left.is_null() {
-        // SAFETY: live, of this layout, stored by the thread that ends.
-        unsafe { HEAP.dealloc(left, layout(64, 8)) };
-    }
-    let held: Vec<_> = (0..400).map(|n| Block::new(&HEAP, layout(64 + n as usize % 5 * 300, 8), n).unwrap()).collect();
-    held.into_iter().for_each(|block| block.free(&HEAP));
-    ENDED.fetch_add(1, Relaxed);
-}
-
-/// Registered as C++ does it for `thread_local` objects: before the thread has any magazines, and after.
 #[cfg(target_env = "gnu")]
-#[test]
-fn a_thread_local_object_of_cpp_may_allocate_when_it_goes() {
-    unsafe extern "C" {
-        fn __cxa_thread_atexit_impl(
-            end: unsafe extern "C" fn(*mut c_void),
-            object: *mut c_void,
-            of: *mut c_void,
-        ) -> libc::c_int;
-        static __dso_handle: u8;
+mod cpp {
+    use super::{Block, HEAP, isolated, layout};
+    use core::alloc::GlobalAlloc;
+    use core::ffi::c_void;
+    use core::ptr;
+    use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+    type CxaAtExit = unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void, *mut c_void) -> libc::c_int;
+
+    static LEFT: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+
+    /// Frees what the thread has left, and works on.
+    unsafe extern "C" fn at_end(_: *mut c_void) {
+        let left = LEFT.swap(ptr::null_mut(), Relaxed);
+        if !left.is_null() {
+            // SAFETY: live, of this layout, stored by the thread that ends.
+            unsafe { HEAP.dealloc(left, layout(64, 8)) };
+        }
+        let held: Vec<_> =
+            (0..400).map(|n| Block::new(&HEAP, layout(64 + n as usize % 5 * 300, 8), n).unwrap()).collect();
+        held.into_iter().for_each(|block| block.free(&HEAP));
+        ENDED.fetch_add(1, Relaxed);
     }
-    extern "C" fn body(first: *mut c_void) -> *mut c_void {
-        let register: CxaAtExit = __cxa_thread_atexit_impl;
-        let register = || {
-            // SAFETY: a function that takes any object, of this program.
-            assert_eq!(unsafe { register(at_end, ptr::null_mut(), (&raw const __dso_handle).cast_mut().cast()) }, 0);
-        };
-        if first.is_null() {
+
+    /// Registered as C++ does it for `thread_local` objects: before the thread has any magazines, and after.
+    #[test]
+    fn a_thread_local_object_of_cpp_may_allocate_when_it_goes() {
+        unsafe extern "C" {
+            fn __cxa_thread_atexit_impl(
+                end: unsafe extern "C" fn(*mut c_void),
+                object: *mut c_void,
+                of: *mut c_void,
+            ) -> libc::c_int;
+            static __dso_handle: u8;
+        }
+        extern "C" fn body(first: *mut c_void) -> *mut c_void {
+            let register = || {
+                let register: CxaAtExit = __cxa_thread_atexit_impl;
+                let of = (&raw const __dso_handle).cast_mut().cast();
+                // SAFETY: a function that takes any object, of this program.
+                let done = unsafe { register(at_end, ptr::null_mut(), of) };
+                assert_eq!(done, 0);
+            };
+            if first.is_null() {
+                register();
+            }
+            for turn in 0..700 {
+                Block::new(&HEAP, layout(64, 8), turn).unwrap().free(&HEAP);
+            }
+            // SAFETY: the size is not zero.
+            LEFT.store(unsafe { HEAP.alloc(layout(64, 8)) }, Relaxed);
             register();
+            ptr::null_mut()
         }
-        for turn in 0..700 {
-            Block::new(&HEAP, layout(64, 8), turn).unwrap().free(&HEAP);
-        }
-        // SAFETY: the size is not zero.
-        LEFT.store(unsafe { HEAP.alloc(layout(64, 8)) }, Relaxed);
-        register();
-        ptr::null_mut()
+        isolated("cpp::a_thread_local_object_of_cpp_may_allocate_when_it_goes", || {
+            let run = |first: usize| {
+                let mut thread = core::mem::MaybeUninit::uninit();
+                let place = thread.as_mut_ptr();
+                // SAFETY: a place for the thread, and a body that looks at its argument only.
+                let made =
+                    unsafe { libc::pthread_create(place, ptr::null(), body, ptr::without_provenance_mut(first)) };
+                assert_eq!(made, 0);
+                // SAFETY: the call above succeeded, so it wrote the thread.
+                let thread = unsafe { thread.assume_init() };
+                // SAFETY: made above, joined once.
+                assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
+            };
+            (0..4).for_each(run);
+            let before = HEAP.stats();
+            (0..100).for_each(|n| run(n % 2));
+            let after = HEAP.stats();
+            assert_eq!(ENDED.load(Relaxed), 4 + 1 + 150);
+            assert_eq!(after.threads, before.threads);
+            assert!(after.in_use <= before.in_use + (8 << 10), "{} to {}", before.in_use, after.in_use);
+        });
     }
-    isolated("a_thread_local_object_of_cpp_may_allocate_when_it_goes", || {
-        let run = |first: usize| {
-            let mut thread = core::mem::MaybeUninit::uninit();
-            let place = thread.as_mut_ptr();
-            // SAFETY: a place for the thread, and a body that looks at its argument only.
-            let made = unsafe { libc::pthread_create(place, ptr::null(), body, ptr::without_provenance_mut(first)) };
-            assert_eq!(made, 0);
-            // SAFETY: the call above succeeded, so it wrote the thread.
-            let thread = unsafe { thread.assume_init() };
-            // SAFETY: made above, joined once.
-            assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
-        };
-        (0..4).for_each(run);
-        let before = HEAP.stats();
-        (0..100).for_each(|n| run(n % 2));
-        let after = HEAP.stats();
-        assert_eq!(ENDED.load(Relaxed), 4 + 1 + 150);
-        assert_eq!(after.threads, before.threads);
-        assert!(after.in_use <= before.in_use + (8 << 10), "{} to {}", before.in_use, after.in_use);
-    });
 }
 
 // ---- threads that end while others begin ---------------------------------------------------------------------------

@@ -180,11 +180,11 @@ fn a_child_that_was_being_searched_goes_on() {
                     }
                 });
             }
-            for n in 0..forks() {
+            for n in 0..forks() / 4 {
                 // So that there is something to search.
                 work(&PER_THREAD, n, 30);
                 let code = forked(|| {
-                    let served = (0..30).all(|round| work(&PER_THREAD, round, 300));
+                    let served = (0..10).all(|round| work(&PER_THREAD, round, 300));
                     let _ = PER_THREAD.reclaim();
                     u8::from(!served)
                 });

@@ -1,5 +1,8 @@
 //! Every public path through a heap, with each call to the back-end refused in turn, purges too: on one thread and on several,
 //! whoever has the magazines.
+//!
+//! `BANDOLIER_LONG=1 cargo test --release --features allocator-api2/alloc --test paths -- --nocapture` tries every kind of caches on
+//! every back-end and three threads, and says how many calls each path has.
 
 #![cfg(all(feature = "std", not(miri)))]
 
@@ -225,15 +228,15 @@ fn verbs<B: Backend>() -> Vec<Path<B>> {
 
 type Chosen<B> = fn(Bandolier<Metered<B>>) -> Bandolier<Metered<B>>;
 
-/// The same with each kind of caches; with those of threads and slots alone on several threads, unless it may take long.
+/// The same with each kind of caches; on several threads with the kind that has both CPUs and threads, unless it may take long.
 fn with_all_caches<B: Backend>(paths: &[Path<B>], threads: u64, inner: impl Fn() -> B) {
     let every: [(&str, Chosen<B>); 4] = [
+        ("hybrid", Bandolier::hybrid),
         ("per thread", Bandolier::per_thread),
         ("shared", Bandolier::without_thread_caches),
-        ("hybrid", Bandolier::hybrid),
         ("per CPU", Bandolier::per_cpu),
     ];
-    let count = if threads == 1 || is_long() { 4 } else { 2 };
+    let count = if threads == 1 || is_long() { 4 } else { 1 };
     for (caches, chosen) in &every[..count] {
         refuse_each(caches, paths, threads, || {
             let (backend, account) = Metered::strict(inner());
