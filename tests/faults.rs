@@ -258,6 +258,7 @@ fn reclaim_beside_a_full_heap_makes_nothing_fail() {
 // ---- purges that are refused ---------------------------------------------------------------------------------------
 
 /// A heap in which there is something to purge: free units beside a run, and pages in slabs with survivors.
+#[cfg(not(feature = "hardened"))]
 fn with_gaps() -> (Bandolier<common::Metered<Os>>, std::sync::Arc<common::Account>, Vec<Block>) {
     let (backend, account) = common::Metered::strict(Os);
     let heap = Bandolier::with_backend(backend).without_thread_caches();
@@ -271,6 +272,7 @@ fn with_gaps() -> (Bandolier<common::Metered<Os>>, std::sync::Arc<common::Accoun
 
 /// What the kernel keeps today, because it is locked for instance, it may let go of tomorrow; and one piece that stays is no
 /// reason for the others to stay.
+#[cfg(not(feature = "hardened"))]
 #[test]
 fn a_purge_that_was_refused_is_asked_again() {
     let (heap, account, _keep) = with_gaps();

@@ -142,6 +142,7 @@ fn a_block_grows_and_shrinks_at_limits() {
 }
 
 /// A soft limit refuses nothing that the hard one allows, not even where a whole segment does not fit between the two.
+#[cfg(not(feature = "hardened"))]
 #[test]
 fn a_soft_limit_close_to_the_hard_one_refuses_nothing() {
     for size in [1000, 30_000, 100_000] {
