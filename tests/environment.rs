@@ -222,7 +222,7 @@ fn threads_that_end_share_nothing_with_those_that_begin() {
         // SAFETY: a place for the key, and a destructor that takes any value.
         assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(at_key_end)) }, 0);
         KEY.store(key as usize, Relaxed);
-        let lives = scaled(150, 40, 0);
+        let lives = scaled(60, 20, 0);
         let life = |stamp: u64| {
             want_end(1);
             let mut held: Vec<_> = Vec::new();

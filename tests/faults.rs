@@ -263,7 +263,7 @@ fn with_gaps() -> (Bandolier<common::Metered<Os>>, std::sync::Arc<common::Accoun
     let (backend, account) = common::Metered::strict(Os);
     let heap = Bandolier::with_backend(backend).without_thread_caches();
     // Three segments at least, each with runs and slabs in it.
-    let sizes = (0..3).flat_map(|_| [200_000; 14].into_iter().chain([9000; 30]));
+    let sizes = (0..3).flat_map(|_| [100_000; 30].into_iter().chain([5000; 200]));
     let held: Vec<_> = (0..).zip(sizes).map(|(n, size)| Block::new(&heap, layout(size, 8), n).unwrap()).collect();
     let (keep, free): (Vec<_>, Vec<_>) = held.into_iter().enumerate().partition(|(number, _)| number % 7 == 0);
     free.into_iter().for_each(|(_, block)| block.free(&heap));
