@@ -560,7 +560,7 @@ impl Segments {
         for (index, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
                 let id = SegmentId::new(index, slot);
-                let Some(purged) = self.purge_segment(supply, group, id, scope) else { return bytes };
+                let purged = self.purge_segment(supply, group, id, scope);
                 bytes += purged;
                 budget.spend(purged);
             }
@@ -588,22 +588,16 @@ impl Segments {
         }
     }
 
-    /// `None` when the back-end does not purge.
-    fn purge_segment<B: Backend>(
-        &self,
-        supply: Supply<'_, B>,
-        group: &Group,
-        id: SegmentId,
-        scope: Scope,
-    ) -> Option<usize> {
+    /// Each run is asked for once: what the back-end refuses, because it is locked for instance, waits for the next pass.
+    fn purge_segment<B: Backend>(&self, supply: Supply<'_, B>, group: &Group, id: SegmentId, scope: Scope) -> usize {
         let segment = &group.segments[id.slot() as usize];
-        let mut bytes = 0;
+        let (mut bytes, mut left) = (0, u64::MAX);
         loop {
             // Relaxed both: the claim checks the one, and the other is ours once claimed.
             let idle = segment.free.load(Ordering::Relaxed) & segment.dirty.load(Ordering::Relaxed);
-            let idle = idle & segment.within(scope);
+            let idle = idle & segment.within(scope) & left;
             if idle == 0 {
-                return Some(bytes);
+                return bytes;
             }
             let first = idle.trailing_zeros();
             let units = (idle >> first).trailing_ones();
@@ -619,10 +613,8 @@ impl Segments {
                 segment.dirty.fetch_and(!mask(first, units), Ordering::Relaxed);
                 bytes += units as usize * B::UNIT;
             }
+            left &= !mask(first, units);
             let _ = group.free(id.slot(), mask(first, units), !purged);
-            if !purged {
-                return None;
-            }
         }
     }
 

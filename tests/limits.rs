@@ -143,6 +143,43 @@ fn a_block_grows_and_shrinks_at_limits() {
     block.free(&heap);
 }
 
+/// A soft limit refuses nothing that the hard one allows, not even where a whole segment does not fit between the two.
+#[cfg(not(feature = "hardened"))]
+#[test]
+fn a_soft_limit_close_to_the_hard_one_refuses_nothing() {
+    for size in [1000, 30_000, 100_000] {
+        let heap = limited(Limits::NONE.soft(10 * MIB).hard(12 * MIB));
+        let held = fill(&heap, size, 0);
+        assert!(heap.committed() >= 11 * MIB + MIB / 2, "{} with blocks of {size}", heap.committed());
+        held.into_iter().for_each(|block| block.free(&heap));
+    }
+}
+
+/// Nor where it is lifted, or others free so much that it need not be exceeded, just when it was to be.
+#[test]
+fn a_soft_limit_that_comes_and_goes_refuses_nothing() {
+    let heap = Bandolier::with_backend(Metered::timeless(Os).0);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                [Limits::NONE.soft(MIB), Limits::NONE].into_iter().for_each(|limits| assert!(heap.set_limits(limits)));
+            }
+        });
+        let refused = (0..scaled(600, 150, 0) as u64).find(|turn| {
+            let blocks = [1000, 100_000, 5 * MIB].map(|size| Block::new(&heap, layout(size, 8), turn << 8));
+            let refused = blocks.iter().any(Option::is_none);
+            blocks.into_iter().flatten().for_each(|block| block.free(&heap));
+            if turn % 8 == 0 {
+                let _ = heap.drain();
+            }
+            refused
+        });
+        over.store(true, Relaxed);
+        assert_eq!(refused, None);
+    });
+}
+
 /// Who is told may allocate, also at the hard limit, and is not told of that.
 #[test]
 fn who_is_told_may_allocate() {
@@ -163,6 +200,25 @@ fn who_is_told_may_allocate() {
     assert!((2..=4).contains(&blocks.len()), "{}", blocks.len());
     blocks.into_iter().for_each(|block| block.free(&HEAP));
     assert!((1..=8).contains(&TOLD.load(Relaxed)), "{}", TOLD.load(Relaxed));
+}
+
+/// An allocation does not unwind: a panic of who is told ends the process.
+#[test]
+fn who_is_told_must_not_panic() {
+    if common::role().is_some() {
+        let heap = limited(Limits::NONE.soft(MIB).notify(|_| panic!("told")));
+        let caught = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| large(&heap, 9).map(|_| ())));
+        println!("an allocation has unwound: {}", caught.is_err());
+        return;
+    }
+    let output = common::child("who_is_told_must_not_panic", "told");
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        !output.status.success() && complained.contains("cannot unwind"),
+        "{}\n{said}\n{complained}",
+        output.status
+    );
+    assert!(!said.contains("has unwound"), "{said}");
 }
 
 /// A heap that goes up and down below its raised limit is not told each time.

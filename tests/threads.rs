@@ -10,7 +10,7 @@ use core::alloc::GlobalAlloc;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::alloc::System;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -300,70 +300,6 @@ fn exit_handlers_may_allocate() {
     }
     let output = child("exit_handlers_may_allocate", "exit");
     assert_eq!(output.status.code(), Some(DONE), "{output:?}");
-}
-
-// ---- forks ---------------------------------------------------------------------------------------------------------
-
-/// What a forked child does; 0 if all is well. It must not panic: other threads' locks may be taken for ever.
-fn in_the_child(seed: u64) -> i32 {
-    for round in 0..3 {
-        let mut dice = Dice::new(seed ^ round);
-        let mut held: [Option<Block>; 100] = [const { None }; 100];
-        for turn in 0..400 {
-            let place = dice.below(held.len());
-            match held[place].take() {
-                Some(block) => block.free(&HEAP),
-                None => held[place] = Block::new(&HEAP, dice.layout(300_000), turn),
-            }
-        }
-        let words = vec![round; 1000];
-        if words.iter().any(|&word| word != round) {
-            return 2;
-        }
-        held.into_iter().flatten().for_each(|block| block.free(&HEAP));
-        let _ = HEAP.reclaim();
-        HEAP.flush_thread();
-    }
-    if HEAP.stats().from_backend == 0 { 3 } else { 0 }
-}
-
-#[test]
-fn a_forked_child_of_a_busy_parent_goes_on() {
-    isolated("a_forked_child_of_a_busy_parent_goes_on", || {
-        let done = AtomicBool::new(false);
-        let done = &done;
-        thread::scope(|scope| {
-            for n in 0..3 {
-                scope.spawn(move || {
-                    while !done.load(Relaxed) {
-                        work(&HEAP, n);
-                        let _ = HEAP.reclaim();
-                    }
-                });
-            }
-            for n in 0..scaled(150, 100, 0) as u64 {
-                // SAFETY: the child only allocates, and ends with `_exit`.
-                let process = unsafe { libc::fork() };
-                assert!(process >= 0);
-                if process == 0 {
-                    // SAFETY: no conditions; ends a child that hangs.
-                    unsafe { libc::alarm(60) };
-                    let code = in_the_child(n);
-                    // SAFETY: no conditions.
-                    unsafe { libc::_exit(17 + code) };
-                }
-                let mut status = 0;
-                // SAFETY: a child of ours, and a place for its status.
-                assert_eq!(unsafe { libc::waitpid(process, &raw mut status, 0) }, process);
-                let ended = (libc::WIFEXITED(status), libc::WEXITSTATUS(status));
-                if ended != (true, 17) {
-                    done.store(true, Relaxed);
-                }
-                assert_eq!(ended, (true, 17), "status {status:#x} at fork {n}");
-            }
-            done.store(true, Relaxed);
-        });
-    });
 }
 
 // ---- many threads --------------------------------------------------------------------------------------------------

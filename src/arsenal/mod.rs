@@ -257,13 +257,15 @@ impl Arsenal {
         for class in SizeClass::all() {
             self.slabs.each_free_page(class, granule, scope, budget, |start, length| {
                 // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
-                if unsafe { backend.purge(start, length) } {
+                let purged = unsafe { backend.purge(start, length) };
+                if purged {
                     bytes += length;
                     budget.spend(length);
                 } else if HARDENED {
                     // SAFETY: as above.
                     unsafe { wipe(start, length) };
                 }
+                purged
             });
         }
         bytes

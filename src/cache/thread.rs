@@ -384,6 +384,15 @@ mod local {
     }
 }
 
+/// Why threads cannot have caches just now; `None` if they can.
+#[cfg(not(all(test, loom)))]
+pub(crate) fn why_not() -> Option<&'static str> {
+    #[cfg(any(unix, windows))]
+    return crate::backend::os::no_thread_exit().then_some("the system has no key left to tell of a thread's exit");
+    #[cfg(not(any(unix, windows)))]
+    None
+}
+
 #[cfg(not(all(test, loom)))]
 pub(crate) use local::{register, with};
 

@@ -16,12 +16,18 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     pub(super) fn alloc_block(&self, layout: Layout, purpose: Use) -> *mut u8 {
         let Some(heap) = self.heap() else { return ptr::null_mut() };
-        let mut block = self.take_block(heap, layout, purpose);
-        // More than the heap has could not be freed up here, unless it is a limit that refuses it.
-        let drawn = &heap.arsenal.drawn;
-        if block.is_none() && drawn.may_have(layout.size()) {
-            block = self.rescued(heap, layout.size(), || self.take_block(heap, layout, purpose));
-        }
+        let take = || self.take_block(heap, layout, purpose);
+        let block = take().or_else(|| {
+            // More than the heap has could not be freed up here, unless it is a limit that refuses it.
+            let (drawn, bytes) = (&heap.arsenal.drawn, layout.size());
+            if drawn.may_have(bytes) {
+                self.rescued(heap, bytes, bytes, take)
+            } else {
+                // A soft limit that refused it may have been lifted just now.
+                let _grant = drawn.grant();
+                take()
+            }
+        });
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
@@ -90,7 +96,7 @@ impl<B: Backend> Bandolier<B> {
                     drawn.is_soft(more).then(|| self.rescue(heap))?;
                     heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
                     remap().or_else(|| {
-                        let _grant = drawn.exceed(more)?;
+                        let _grant = drawn.exceed(more, more)?;
                         remap()
                     })
                 })

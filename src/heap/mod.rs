@@ -150,6 +150,21 @@ enum Kind {
 /// allocator that is gone. One with thread caches can do that only when no thread keeps magazines of it any more;
 /// otherwise its memory is leaked. A heap that is meant to be dropped is best made
 /// [`without_thread_caches`](Self::without_thread_caches).
+///
+/// # Signals, forks, and libraries that are unloaded
+///
+/// A signal handler may take and free blocks of a heap of which threads have no magazines of their own, once the thread has used it:
+/// one made [`without_thread_caches`](Self::without_thread_caches), or [`per_cpu`](Self::per_cpu) where
+/// [`Stats::locator`](crate::Stats::locator) says so. Not of any other: the fast path of a thread's own magazines is no single
+/// instruction, and a handler would come between two.
+///
+/// A child forked from a process with many threads goes on with all heaps as they are. What other threads had in their
+/// magazines or hands at that moment is lost to it; it waits for none of them. A child that shares its parent's memory until it
+/// executes another program (`vfork`) must not allocate.
+///
+/// A library that has a heap as its global allocator may be loaded and unloaded beside threads that have used it and live on.
+/// What that heap holds stays with the process, for blocks of it may be in use: after [`reclaim`](Self::reclaim) that is what was
+/// never freed, and some 200 KiB of addresses for records, of which some 50 KiB are resident.
 pub struct Bandolier<B: Backend = Native> {
     heap: AtomicPtr<Heap>,
     caches: Caches,
@@ -458,7 +473,7 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.rescued(heap, B::SEGMENT, || self.take(heap, class))
+        self.rescued(heap, B::UNIT, B::SEGMENT, || self.take(heap, class))
     }
 
     /// As [`alloc_slow`](Self::alloc_slow).
@@ -487,9 +502,9 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Before saying that there is no memory for a block, of which `bytes` more would have to be drawn: does what can be done, and
-    /// asks again after each.
-    fn rescued<R>(&self, heap: &Heap, bytes: usize, take: impl Fn() -> Option<R>) -> Option<R> {
+    /// Before saying that there is no memory for a block, for which `least` to `most` bytes would have to be drawn: does what can
+    /// be done, and asks again after each.
+    fn rescued<R>(&self, heap: &Heap, least: usize, most: usize, take: impl Fn() -> Option<R>) -> Option<R> {
         let passes = &heap.arsenal.passes;
         let before = passes.before();
         self.rescue(heap);
@@ -498,13 +513,14 @@ impl<B: Backend> Bandolier<B> {
             take()
         });
         let granted = rescued.or_else(|| {
-            let _grant = heap.arsenal.drawn.exceed(bytes)?;
+            let _grant = heap.arsenal.drawn.exceed(least, most)?;
             take()
         });
         if granted.is_some() || !passes.were_since(before) {
             return granted;
         }
         // Others have in their hands what there is, or had.
+        let then = passes.before();
         for _ in 0..TRIES {
             let over = !passes.is_under_way();
             step_aside();
@@ -513,6 +529,7 @@ impl<B: Backend> Bandolier<B> {
                 return taken;
             }
         }
+        passes.write_off(then);
         None
     }
 

@@ -357,8 +357,8 @@ impl Slabs {
         );
     }
 
-    /// Calls `each` with the start and length of every stretch of whole pages of `page` bytes that lie in free chunks of
-    /// listed slabs of `class`, if chunks were given to the slab since the last time, as long as the budget has something
+    /// Has `each` purge every stretch of whole pages of `page` bytes, by start and length, that lie in free chunks of
+    /// listed slabs of `class`, and say whether it did, if chunks were given to the slab since the last time, as long as the budget has something
     /// left. Nobody else has the pages while `each` runs.
     ///
     /// It is worth while to look at slabs of which since then more came back than is still out; so while the
@@ -370,7 +370,7 @@ impl Slabs {
         page: usize,
         scope: Scope,
         budget: &Budget<'_>,
-        mut each: impl FnMut(NonNull<u8>, usize),
+        mut each: impl FnMut(NonNull<u8>, usize) -> bool,
     ) {
         self.sweep(
             class,
@@ -389,15 +389,19 @@ impl Slabs {
                 };
                 if due {
                     slab.witness.touch();
-                    slab.purged.set(count as u16);
+                    let mut done = true;
                     slab.each_free(|first, count| {
                         let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
                         let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
                         if start < end {
                             // SAFETY: inside the slab's run, which begins at a page.
-                            each(unsafe { shape.run.start.add(start) }, end - start);
+                            done &= each(unsafe { shape.run.start.add(start) }, end - start);
                         }
                     });
+                    // What was refused is asked for again.
+                    if done {
+                        slab.purged.set(count as u16);
+                    }
                 }
                 Some(held)
             },
@@ -523,6 +527,7 @@ mod tests {
                 visits += 1;
                 let other = slabs.pop(class).expect("the other slab is hidden");
                 slabs.settle(other, 0);
+                true
             });
             assert_eq!(visits, 2);
         });

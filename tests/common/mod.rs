@@ -7,6 +7,7 @@
 pub(crate) mod court;
 #[cfg(target_os = "linux")]
 pub(crate) mod forbid;
+pub(crate) mod hands;
 
 use bandolier::{Backend, Bandolier, FromGlobal, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
@@ -47,6 +48,11 @@ pub(crate) const HARDENED: bool = cfg!(feature = "hardened");
 
 /// What quarantine may hold of all classes, in bytes.
 pub(crate) const QUARANTINE: usize = if HARDENED { 12 << 20 } else { 0 };
+
+/// Whether the long variants are wanted: `BANDOLIER_LONG=1` in the environment.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("BANDOLIER_LONG").is_some_and(|value| value == "1")
+}
 
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
@@ -295,6 +301,9 @@ pub(crate) struct Account {
     dense: AtomicUsize,
     /// Whether the back-end's clock is hidden.
     timeless: bool,
+    /// Purges are calls that may be refused, too, and the clock goes on by a millisecond each time that it is looked at.
+    strict: bool,
+    ticks: AtomicU64,
     /// Every block by its address, to check that it comes back as it was handed out; only where that is asked.
     ledger: Option<Mutex<HashMap<usize, Layout>>>,
 }
@@ -384,6 +393,12 @@ impl<B: Backend> Metered<B> {
         (Self { inner, account: account.clone() }, account)
     }
 
+    /// One that refuses to purge, too, has a clock that is the same in each run, and a ledger.
+    pub(crate) fn strict(inner: B) -> (Self, Arc<Account>) {
+        let account = Arc::new(Account { strict: true, ledger: Some(Mutex::default()), ..Account::default() });
+        (Self { inner, account: account.clone() }, account)
+    }
+
     /// One that also checks that every block comes back with the layout it was handed out for.
     pub(crate) fn with_ledger(inner: B) -> (Self, Arc<Account>) {
         let account = Arc::new(Account { ledger: Some(Mutex::default()), ..Account::default() });
@@ -440,6 +455,14 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        assert_eq!(
+            (start.addr().get() | bytes) & (self.granule() - 1),
+            0,
+            "{bytes} bytes at {start:?} are no granules"
+        );
+        if self.account.strict && self.account.refuses(layout(bytes, 1)) {
+            return false;
+        }
         // SAFETY: the caller's promise.
         let purged = unsafe { self.inner.purge(start, bytes) };
         self.account.purged.fetch_add(if purged { bytes } else { 0 }, Relaxed);
@@ -463,7 +486,12 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     fn uptime(&self) -> Option<Duration> {
-        if self.account.timeless { None } else { self.inner.uptime() }
+        let account = &self.account;
+        match (account.timeless, account.strict) {
+            (true, _) => None,
+            (_, true) => Some(Duration::from_millis(account.ticks.fetch_add(1, Relaxed))),
+            _ => self.inner.uptime(),
+        }
     }
 
     unsafe fn remap(&self, block: NonNull<u8>, old: Layout, bytes: usize) -> Option<NonNull<u8>> {

@@ -68,6 +68,14 @@ pub(crate) fn entropy() -> u64 {
 #[cfg(target_os = "linux")]
 pub(crate) use exit::at_thread_exit;
 
+/// Whether threads cannot be told of their end just now.
+pub(crate) fn no_thread_exit() -> bool {
+    #[cfg(target_os = "linux")]
+    return exit::is_refused();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// `bytes` rounded up to whole pages, unless that is more than an object can have.
 fn whole_pages(bytes: usize) -> Option<usize> {
     let page = imp::page_size();

@@ -45,6 +45,37 @@ pub(super) fn variable<R>(name: &CStr, look: impl FnOnce(&[u8]) -> R) -> R {
     look(if value.is_null() { &[] } else { unsafe { CStr::from_ptr(value) }.to_bytes() })
 }
 
+/// Where the calling thread's last error is noted; null on systems of which that is not known here.
+fn error_place() -> *mut i32 {
+    #[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "fuchsia", target_os = "hurd"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__errno_location() };
+    #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__errno() };
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__error() };
+    #[allow(unreachable_code, reason = "one of those above is there, mostly")]
+    ptr::null_mut()
+}
+
+fn last_error() -> i32 {
+    // SAFETY: null, or the calling thread's own.
+    unsafe { error_place().as_ref() }.copied().unwrap_or(0)
+}
+
+/// Leaves the last error as it is, whatever becomes of the call: a program may free a block before it looks at that.
+pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
+    let before = last_error();
+    let result = call();
+    // SAFETY: null, or the calling thread's own.
+    if let Some(place) = unsafe { error_place().as_mut() } {
+        *place = before;
+    }
+    result
+}
+
 pub(super) fn complain(line: &[u8]) {
     // SAFETY: the bytes are there. If they cannot be written there is nobody left to tell.
     unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
@@ -86,10 +117,12 @@ fn map_aligned(bytes: usize, align: usize, protection: i32) -> Option<NonNull<u8
 /// # Safety
 /// The pages are mapped, ours, and in use by nobody.
 pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize, _align: usize) {
-    if bytes != 0 {
-        // SAFETY: the caller's promise. It fails only when the kernel cannot split a mapping; the pages then stay,
-        // and no one refers to them.
-        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    // SAFETY: the caller's promise.
+    let unmapped = || unsafe { libc::munmap(start.as_ptr().cast(), bytes) } == 0;
+    if bytes != 0 && !quietly(unmapped) {
+        // The kernel cannot split the mapping. No one refers to it any more: its addresses are lost, but not what is under them.
+        // SAFETY: the caller's promise.
+        unsafe { purge(start, bytes) };
     }
 }
 
@@ -99,7 +132,7 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         // SAFETY: the caller's promise. `MADV_DONTNEED` on private anonymous memory makes it read as zero.
-        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
+        quietly(|| unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 })
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
@@ -107,8 +140,8 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the range is ours by the caller's promise, so replacing it takes from nobody.
-        let mapped = unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
-        mapped != libc::MAP_FAILED
+        let map = || unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
+        quietly(map) != libc::MAP_FAILED
     }
 }
 
@@ -231,7 +264,8 @@ pub(super) unsafe fn remap(block: NonNull<u8>, old: usize, new: usize, align: us
     if moved != libc::MAP_FAILED {
         return NonNull::new(moved.cast());
     }
-    if flags != 0 {
+    // Another error says that the call is not to be had, and not that there is no room.
+    if flags != 0 || last_error() != libc::ENOMEM {
         return None;
     }
     // The place is too narrow and the alignment is more than a page's: move to an aligned place of our choice.
