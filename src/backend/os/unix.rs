@@ -167,7 +167,8 @@ mod marks {
         let known = MARKS.load(Ordering::Relaxed);
         (known != MISSING).then_some(())?;
         // SAFETY: the advice is about contents that nobody wants, by the promise of the only caller.
-        let put = unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } == 0;
+        let put = || unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } == 0;
+        let put = super::quietly(put);
         if known == UNKNOWN {
             let found = if put { THERE } else { MISSING };
             let first = MARKS.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
@@ -183,7 +184,7 @@ mod marks {
 
     fn take(start: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: takes marks off, and nothing else.
-        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
+        super::quietly(|| unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) } == 0)
     }
 
     /// Takes them off; `None` where there are none.
@@ -224,7 +225,7 @@ pub(super) unsafe fn unguard(start: NonNull<u8>, bytes: usize) -> bool {
 /// The pages are ours, and nobody uses them against `protection`.
 unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: i32) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) == 0 }
+    quietly(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } == 0)
 }
 
 pub(super) fn entropy() -> u64 {
