@@ -35,6 +35,20 @@ impl Drop for Grant<'_> {
     }
 }
 
+/// Bytes that an allocation would draw: at least, and if it gets all that it asks for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) least: usize,
+    pub(crate) most: usize,
+}
+
+impl Need {
+    /// So much, and no less.
+    pub(crate) const fn exactly(bytes: usize) -> Self {
+        Self { least: bytes, most: bytes }
+    }
+}
+
 /// Models are of protocols, and there is none in these figures: each is decided by one exchange.
 const UNLIMITED: bool = cfg!(all(test, loom));
 
@@ -129,18 +143,18 @@ impl Drawn {
         Grant(self)
     }
 
-    /// After all has been given back that could be, lets an allocation that needs `least` bytes and draws `most` exceed the soft
-    /// limit, and tells whoever wants to know if it does; `None` when the hard limit refuses it, or there is no soft one.
+    /// After all has been given back that could be, lets an allocation exceed the soft limit that would draw
+    /// `need`, and tells whoever wants to know if it does; `None` when the hard limit refuses it, or there is no soft one.
     ///
     /// Others may have freed so much meanwhile, or lifted the limit, that there is nothing to exceed: then there is no more to it
     /// than to ask again.
-    pub(crate) fn exceed(&self, least: usize, most: usize) -> Option<Grant<'_>> {
+    pub(crate) fn exceed(&self, need: Need) -> Option<Grant<'_>> {
         let (held, hard) = (self.total(), self.hard.load(Ordering::Relaxed));
-        if held.saturating_add(least) > hard {
+        if held.saturating_add(need.least) > hard {
             return None;
         }
         let grant = self.grant();
-        let needed = held.saturating_add(most).min(hard);
+        let needed = held.saturating_add(need.most).min(hard);
         if needed > self.soft_limit() {
             self.raised.store(needed.saturating_add(held / 8), Ordering::Relaxed);
             self.tell(held);

@@ -131,6 +131,46 @@ fn a_large_block_is_worth_a_reclaim() {
     [block, live].into_iter().for_each(|block| block.free(&heap));
 }
 
+/// What a block takes from the back-end is more than what was asked for: the room up to the soft limit may be enough for the one,
+/// and not for the other.
+#[test]
+fn the_soft_limit_refuses_no_run_that_nearly_fits() {
+    let heap = limited(Limits::NONE);
+    let of = layout(40_000, 8);
+    let mut blocks = vec![Block::new(&heap, of, 0).unwrap()];
+    for room in [40_000, 50_000, 65_536, 300_000] {
+        // Until there is a segment more, so that the next one is full before the limit is.
+        let held = heap.committed();
+        blocks.extend((1..).map_while(|n| Block::new(&heap, of, n).filter(|_| heap.committed() == held)));
+        assert!(heap.set_limits(Limits::NONE.soft(heap.committed() + room)));
+        let more: Vec<_> = (0..70).map(|n| Block::new(&heap, of, n)).collect();
+        assert!(more.iter().all(Option::is_some), "with room for {room} bytes up to a soft limit");
+        assert!(heap.set_limits(Limits::NONE));
+        blocks.extend(more.into_iter().flatten());
+    }
+    blocks.into_iter().for_each(|block| block.free(&heap));
+}
+
+/// A soft limit near the hard one refuses no more than that one does.
+#[test]
+fn a_soft_limit_refuses_nothing_that_fits_below_the_hard_one() {
+    let heap = limited(Limits::NONE);
+    for size in [100, 40_000] {
+        let first = Block::new(&heap, layout(size, 8), 0).unwrap();
+        let held = heap.committed();
+        assert!(heap.set_limits(Limits::NONE.hard(held + 2 * MIB)));
+        let without = (1..).map_while(|n| Block::new(&heap, layout(size, 8), n)).collect::<Vec<_>>();
+        let count = without.len();
+        without.into_iter().for_each(|block| block.free(&heap));
+        let _ = heap.reclaim();
+        assert!(heap.set_limits(Limits::NONE.soft(held + MIB / 2).hard(held + 2 * MIB)));
+        let with = (1..).map_while(|n| Block::new(&heap, layout(size, 8), n)).collect::<Vec<_>>();
+        assert!(with.len() * 10 >= count * 9, "{} of {size} bytes, and {count} without a soft limit", with.len());
+        with.into_iter().chain([first]).for_each(|block| block.free(&heap));
+        assert!(heap.set_limits(Limits::NONE));
+    }
+}
+
 /// A block may grow beyond the soft limit, and shrink beyond either; elsewhere as above.
 #[cfg(target_os = "linux")]
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use bandolier::{Backend, Bandolier, Bounds, Locator, Os, Reclaimed, Reclaimer};
+use bandolier::{Arena, Backend, Bandolier, Bounds, Locator, Os, Reclaimed, Reclaimer};
 use common::forbid::forbid;
 use common::{Account, Block, Dice, Metered, child, isolated, layout, role, scaled};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -161,6 +161,21 @@ fn cpus_are_drained_while_they_work() {
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// The first thread's holster lies in the heap's own record, and is counted there.
+#[test]
+fn records_in_use_are_no_more_than_there_are() {
+    static ARENA: Arena<{ 300 << 10 }> = Arena::new();
+    let heap = Bandolier::with_backend(&ARENA);
+    // Full before there is a slab, of which there are more records than are in use.
+    let mut blocks: Vec<_> = (0..).map_while(|n| Block::new(&heap, layout(20_000, 8), n)).collect();
+    blocks.extend((0..).map_while(|n| Block::new(&heap, layout(4096, 8), n)));
+    assert!(Block::new(&heap, layout(64, 8), 0).is_none());
+    let stats = heap.stats();
+    assert_eq!(stats.threads, 1);
+    assert!(stats.metadata_in_use <= stats.metadata, "{} of {}", stats.metadata_in_use, stats.metadata);
+    blocks.into_iter().for_each(|block| block.free(&heap));
 }
 
 /// The first `trim` begins to look; what is not used until the next one goes back by then, or by the one after.

@@ -136,7 +136,10 @@ impl Holsters {
         self.each().map(|holster| holster.pair(class).rounds()).sum()
     }
 
-    /// Bytes of records in use.
+    /// Bytes of the first record, which lies in here.
+    pub(crate) const OWN: usize = size_of::<Holster>();
+
+    /// Bytes of records in use, the first among them if it is.
     pub(crate) fn bytes_in_use(&self) -> usize {
         self.pool.bytes_in_use()
     }

@@ -5,7 +5,7 @@ use crate::arsenal::Outer;
 use crate::backend::Backend;
 use crate::geometry::{CHECKED, HARDENED};
 use crate::segment::Contents;
-use crate::supply::LARGE;
+use crate::supply::{LARGE, Need};
 use crate::surplus::{Budget, Scope};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -19,9 +19,9 @@ impl<B: Backend> Bandolier<B> {
         let take = || self.take_block(heap, layout, purpose);
         let block = take().or_else(|| {
             // More than the heap has could not be freed up here, unless it is a limit that refuses it.
-            let (drawn, bytes) = (&heap.arsenal.drawn, layout.size());
-            if drawn.may_have(bytes) {
-                self.rescued(heap, bytes, bytes, take)
+            let drawn = &heap.arsenal.drawn;
+            if drawn.may_have(layout.size()) {
+                self.rescued(heap, Self::need(layout), take)
             } else {
                 // A soft limit that refused it may have been lifted just now.
                 let _grant = drawn.grant();
@@ -29,6 +29,14 @@ impl<B: Backend> Bandolier<B> {
             }
         });
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// What a block makes the heap draw, where it has no room for it.
+    fn need(layout: Layout) -> Need {
+        match Self::kind(layout) {
+            Kind::Large => Need::exactly(Outer::of::<B>(layout).map_or(layout.size(), |outer| outer.layout.size())),
+            _ => Need { least: layout.size().max(B::UNIT), ..Self::SEGMENT_NEED },
+        }
     }
 
     pub(super) fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
@@ -96,7 +104,7 @@ impl<B: Backend> Bandolier<B> {
                     drawn.is_soft(more).then(|| self.rescue(heap))?;
                     heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
                     remap().or_else(|| {
-                        let _grant = drawn.exceed(more, more)?;
+                        let _grant = drawn.exceed(Need::exactly(more))?;
                         remap()
                     })
                 })

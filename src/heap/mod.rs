@@ -28,7 +28,7 @@ use crate::passes::TRIES;
 use crate::reclaim;
 use crate::segment::guards;
 use crate::size_class::SizeClass;
-use crate::supply::{Drawn, METADATA, Supply};
+use crate::supply::{Drawn, METADATA, Need, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
 use core::alloc::{GlobalAlloc, Layout};
@@ -473,7 +473,7 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.rescued(heap, B::UNIT, B::SEGMENT, || self.take(heap, class))
+        self.rescued(heap, Self::SEGMENT_NEED, || self.take(heap, class))
     }
 
     /// As [`alloc_slow`](Self::alloc_slow).
@@ -502,9 +502,12 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Before saying that there is no memory for a block, for which `least` to `most` bytes would have to be drawn: does what can
-    /// be done, and asks again after each.
-    fn rescued<R>(&self, heap: &Heap, least: usize, most: usize, take: impl Fn() -> Option<R>) -> Option<R> {
+    /// What a chunk or a run makes the heap draw, where it has no room for it: a segment, or a shorter one.
+    const SEGMENT_NEED: Need = Need { least: B::UNIT, most: B::SEGMENT };
+
+    /// Before saying that there is no memory for a block, for which so much would have to be drawn: does what can be done, and
+    /// asks again after each.
+    fn rescued<R>(&self, heap: &Heap, need: Need, take: impl Fn() -> Option<R>) -> Option<R> {
         let passes = &heap.arsenal.passes;
         let before = passes.before();
         self.rescue(heap);
@@ -513,7 +516,7 @@ impl<B: Backend> Bandolier<B> {
             take()
         });
         let granted = rescued.or_else(|| {
-            let _grant = heap.arsenal.drawn.exceed(least, most)?;
+            let _grant = heap.arsenal.drawn.exceed(need)?;
             take()
         });
         if granted.is_some() || !passes.were_since(before) {

@@ -2,6 +2,8 @@
 
 use super::{Bandolier, Heap};
 use crate::backend::Backend;
+#[cfg(all(feature = "std", not(all(test, loom))))]
+use crate::cache::holsters::Holsters;
 use crate::reclaim;
 use crate::size_class::{PerClass, SizeClass};
 use crate::stats::{Bounds, ClassStats, Reclaimed, Stats};
@@ -129,7 +131,8 @@ impl<B: Backend> Bandolier<B> {
         stats.metadata_in_use = size_of::<Heap>() + arsenal.metadata_in_use();
         #[cfg(all(feature = "std", not(all(test, loom))))]
         {
-            stats.metadata_in_use += heap.holsters.bytes_in_use();
+            // The first lies in the heap.
+            stats.metadata_in_use += heap.holsters.bytes_in_use().saturating_sub(Holsters::OWN);
         }
         stats.threads = arsenal.threads();
         (stats.locator, stats.why) = self.locator(heap);

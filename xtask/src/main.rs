@@ -5,6 +5,7 @@ mod bench;
 mod callgrind;
 mod cargo;
 mod fast_path;
+mod fuzz;
 mod layers;
 mod loom;
 mod machines;
@@ -12,6 +13,7 @@ mod nightly;
 mod orderings;
 mod paths;
 mod prove;
+mod soak;
 mod source;
 mod targets;
 mod test;
@@ -71,6 +73,18 @@ const TASKS: &[Task] = &[
         args: "[--list | --short | target..]",
         what: "builds or runs the tests for every target, or the named ones",
         go: targets::run,
+    },
+    Task {
+        name: "fuzz",
+        args: "[--minutes n] [--minimise] [target..] | --replay target (file | seed)..",
+        what: "looks for sequences of operations that break a heap (nightly); or runs one again",
+        go: fuzz::run,
+    },
+    Task {
+        name: "soak",
+        args: "(--hours n | --minutes n) [--seed n] [--mode m] [--epoch n]",
+        what: "the heap under mixed loads in all its modes, and a report",
+        go: soak::run,
     },
     Task { name: "miri", args: "[filter]", what: "the tests under Miri (nightly)", go: nightly::miri },
     Task {

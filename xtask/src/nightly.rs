@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cargo::{self, Call};
 
-const NIGHTLY: &str = "nightly";
+pub(crate) const NIGHTLY: &str = "nightly";
 const HOST: &str = "x86_64-unknown-linux-gnu";
 /// The integration test that threads fight in.
 const STRESS: &str = "stress";

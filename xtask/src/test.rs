@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::cargo::{self, Call};
-use crate::{layers, loom, orderings, targets};
+use crate::{fuzz, layers, loom, orderings, soak, targets};
 
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
@@ -45,6 +45,8 @@ const STEPS: &[Step] = &[
     Step { name: "hardened", what: "the tests of a heap that is checked, wiped and guarded", go: hardened },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
+    Step { name: "fuzz", what: "cases that reach far, cases that once failed, and random ones", go: fuzz },
+    Step { name: "soak", what: "half a minute of it", go: soak },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
     Step {
         name: "targets",
@@ -176,6 +178,18 @@ fn service(run: &Run<'_>) -> Result<(), String> {
 
 fn xtask(run: &Run<'_>) -> Result<(), String> {
     run.cargo(&["test", "-p", "xtask"])
+}
+
+fn fuzz(run: &Run<'_>) -> Result<(), String> {
+    // The targets are a package of their own, since only a fuzzer's compiler can link them.
+    run.cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+    fuzz::replay_all(run.root)
+}
+
+fn soak(run: &Run<'_>) -> Result<(), String> {
+    let had = if cfg!(target_os = "linux") { Ok(()) } else { Err("not on this system".into()) };
+    let args = ["--minutes", "0.5"].map(String::from);
+    run.unless_missing("a soak", had, || soak::run(run.root, &args))
 }
 
 /// What cannot be had here is skipped, not what fails.
