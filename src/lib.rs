@@ -14,6 +14,7 @@ mod geometry;
 mod home;
 mod size_class;
 mod stats;
+mod tell;
 
 mod backend;
 mod passes;

@@ -31,6 +31,7 @@ use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::supply::{METADATA, Supply};
 use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls};
+use crate::tell;
 use core::alloc::Layout;
 use core::array;
 use core::cell::Cell;
@@ -67,6 +68,11 @@ fn previous(class: SizeClass) -> usize {
     SizeClass::COUNT + usize::from(class.number())
 }
 
+/// A name for what the sequences at a place order, for a tool that sees none of them.
+fn order(table: cpu::Table, place: usize) -> *const u8 {
+    table.cast::<u8>().wrapping_add(place)
+}
+
 impl Post {
     pub(crate) fn home(self) -> Home {
         self.seat.number().map_or(Home::COMMON, Home::nth)
@@ -76,20 +82,26 @@ impl Post {
     #[inline(always)]
     pub(crate) fn pop(self, class: SizeClass) -> Option<Round> {
         // SAFETY: the table is one of `Cpus`, guards and all, whose places hold `Top`s; the place is one of a class's.
-        NonNull::new(unsafe { self.seat.pop(self.table, loaded(class)) })
+        let round = NonNull::new(unsafe { self.seat.pop(self.table, loaded(class)) });
+        tell::after(order(self.table, loaded(class)));
+        round
     }
 
     /// Puts a chunk into this CPU's loaded magazine.
     #[inline(always)]
     pub(crate) fn push(self, class: SizeClass, round: Round) -> bool {
+        tell::before(order(self.table, loaded(class)));
         // SAFETY: as in `pop`; the chunk is the caller's.
         unsafe { self.seat.push(self.table, loaded(class), round.as_ptr()) }
     }
 
     /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
     fn exchange(self, place: usize, new: Top) -> Option<Top> {
+        tell::before(order(self.table, place));
         // SAFETY: as in `pop`; the magazine is the caller's.
-        Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) })
+        let old = Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) });
+        tell::after(order(self.table, place));
+        old
     }
 }
 
@@ -342,6 +354,10 @@ impl Cpus {
 
     /// Hands in what is in a chain of the caller's, and keeps it.
     fn empty_all(&self, arsenal: &Arsenal, first: NonNull<Places>) {
+        // By the fence.
+        let orders =
+            self.made().into_iter().flat_map(|table| (0..PLACES).map(move |place| order(Self::first(table), place)));
+        orders.for_each(tell::after);
         let mut last = first;
         for places in chain(first) {
             // SAFETY: places live as long as the heap.

@@ -30,6 +30,7 @@ use crate::slab::CHECKED;
 use crate::supply::{Drawn, METADATA, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
+use crate::tell;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -319,6 +320,7 @@ impl<B: Backend> Bandolier<B> {
             Some(chunk) => chunk.as_ptr(),
             None => Self::alloc_slow(class, self),
         };
+        tell::allocated(chunk, layout.size(), true);
         if CHECKED {
             self.check(chunk, class, layout, true);
         }
@@ -327,6 +329,7 @@ impl<B: Backend> Bandolier<B> {
 
     #[inline(always)]
     fn dealloc_chunk(&self, chunk: Round, class: SizeClass, layout: Layout) {
+        tell::freed(chunk.as_ptr(), layout.size());
         if CHECKED {
             self.check(chunk.as_ptr(), class, layout, false);
         }
@@ -617,7 +620,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         let class = |layout| SizeClass::usual(layout, Self::CHUNK_LIMIT);
         match (class(layout), class(new)) {
-            (Some(from), Some(to)) if from == to => ptr,
+            (Some(from), Some(to)) if from == to => tell::resized(ptr, layout.size(), new_size),
             // SAFETY: the caller's promise.
             (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, from, to, layout, new_size) },
             // SAFETY: the caller's promise.

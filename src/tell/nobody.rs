@@ -1,0 +1,26 @@
+//! Where there is no tool to tell anything.
+
+pub(super) struct Request;
+
+impl Request {
+    pub(super) const BLOCK_BEGINS: Self = Self;
+    pub(super) const BLOCK_ENDS: Self = Self;
+    pub(super) const BLOCK_RESIZED: Self = Self;
+    pub(super) const NO_ACCESS: Self = Self;
+    pub(super) const DEFINED: Self = Self;
+}
+
+#[inline(always)]
+pub(super) fn request(_: Request, _: [usize; 4]) {}
+
+#[inline(always)]
+pub(super) fn poison(_: *mut u8, _: usize) {}
+
+#[inline(always)]
+pub(super) fn unpoison(_: *mut u8, _: usize) {}
+
+#[inline(always)]
+pub(super) fn release(_: *const ()) {}
+
+#[inline(always)]
+pub(super) fn acquire(_: *const ()) {}
