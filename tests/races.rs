@@ -7,7 +7,7 @@
 mod common;
 
 use bandolier::{Arena, Bandolier};
-use common::{Dice, layout, scaled};
+use common::{Dice, layout, turns};
 use core::alloc::{GlobalAlloc, Layout};
 use std::thread;
 
@@ -15,7 +15,7 @@ use std::thread;
 const BYTES: usize = 1 << 20;
 type Heap = Bandolier<&'static Arena<BYTES>>;
 
-const TURNS: usize = scaled(20_000, 2_000, 6);
+const TURNS: usize = turns(20_000, 2_000, 2);
 const THREADS: u64 = if cfg!(miri) { 2 } else { 4 };
 
 /// Two classes, so that threads meet; a magazine of the larger is soon full.

@@ -26,6 +26,12 @@ pub(crate) const fn scaled(release: usize, debug: usize, miri: usize) -> usize {
     }
 }
 
+/// As [`scaled`], of turns: some of them where a tool watches that is slow (`BANDOLIER_TURNS` at compile time is `few`).
+pub(crate) const fn turns(release: usize, debug: usize, miri: usize) -> usize {
+    let all = scaled(release, debug, miri);
+    if option_env!("BANDOLIER_TURNS").is_some() && !cfg!(miri) { all.div_ceil(20) } else { all }
+}
+
 /// The same heap with the caches that this build is for: `BANDOLIER_CACHES` at compile time is `hybrid`, `per-thread`, `per-cpu`,
 /// or not there, and then they stay as they are.
 pub(crate) const fn as_chosen<B: Backend>(heap: Bandolier<B>) -> Bandolier<B> {

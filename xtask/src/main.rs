@@ -14,6 +14,7 @@ mod paths;
 mod prove;
 mod source;
 mod test;
+mod valgrind;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,18 +60,29 @@ const TASKS: &[Task] = &[
         what: "tests, or that of the CPUs' caches, in an emulated machine on two kernels (Debian, qemu)",
         go: arm64::run,
     },
-    Task { name: "miri", args: "[filter]", what: "the tests under Miri (nightly)", go: nightly::miri },
+    Task {
+        name: "miri",
+        args: "[--seeds n] [--target t] [filter]",
+        what: "unit tests under Miri, and those in which threads meet with n seeds (nightly)",
+        go: nightly::miri,
+    },
     Task {
         name: "tsan",
         args: "",
-        what: "the tests under ThreadSanitizer (nightly)",
-        go: |root, _| nightly::sanitizer(root, "thread"),
+        what: "tests under ThreadSanitizer (nightly)",
+        go: |root, _| nightly::sanitizer(root, &nightly::THREAD),
     },
     Task {
         name: "asan",
         args: "",
-        what: "the tests under AddressSanitizer (nightly)",
-        go: |root, _| nightly::sanitizer(root, "address"),
+        what: "tests under AddressSanitizer, which is told what is free (nightly)",
+        go: |root, _| nightly::sanitizer(root, &nightly::ADDRESS),
+    },
+    Task {
+        name: "valgrind",
+        args: "",
+        what: "tests under valgrind, which is told what is free",
+        go: |root, _| valgrind::run(root),
     },
 ];
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::cargo::{self, Call};
-use crate::{layers, loom, orderings};
+use crate::nightly::{self, Miri};
+use crate::{layers, loom, orderings, valgrind};
 
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
@@ -45,6 +46,9 @@ const STEPS: &[Step] = &[
     Step { name: "musl", what: "the tests with a libc that knows no restartable sequences", go: musl },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
+    Step { name: "miri", what: "unit tests under Miri, and those in which threads meet with a few seeds", go: miri },
+    Step { name: "sanitizers", what: "some tests under ThreadSanitizer and AddressSanitizer", go: sanitizers },
+    Step { name: "valgrind", what: "some tests under valgrind", go: valgrind },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
     Step {
         name: "no_std",
@@ -184,6 +188,23 @@ fn service(run: &Run<'_>) -> Result<(), String> {
 
 fn xtask(run: &Run<'_>) -> Result<(), String> {
     run.cargo(&["test", "-p", "xtask"])
+}
+
+/// Always the same seeds.
+fn miri(run: &Run<'_>) -> Result<(), String> {
+    let asked = Miri { seeds: 4, target: None, filter: None };
+    run.unless_missing("Miri", nightly::need_miri(run.root), || nightly::run_miri(run.root, &asked))
+}
+
+fn sanitizers(run: &Run<'_>) -> Result<(), String> {
+    run.unless_missing("sanitizers", nightly::need_sanitizer(run.root), || {
+        nightly::share_of(run.root, &nightly::THREAD)?;
+        nightly::share_of(run.root, &nightly::ADDRESS)
+    })
+}
+
+fn valgrind(run: &Run<'_>) -> Result<(), String> {
+    run.unless_missing("valgrind", valgrind::need(run.root), || valgrind::share(run.root))
 }
 
 fn no_std(run: &Run<'_>) -> Result<(), String> {
