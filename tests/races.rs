@@ -18,8 +18,8 @@ type Heap = Bandolier<&'static Arena<BYTES>>;
 const TURNS: usize = turns(20_000, 2_000, 2);
 const THREADS: u64 = if cfg!(miri) { 2 } else { 4 };
 
-/// Two classes, so that threads meet; a magazine of the larger is soon full.
-const CHUNKS: &[usize] = &[48, 2048];
+/// One class, so that threads meet, and one whose magazines are soon full.
+const CHUNKS: &[usize] = &[2048];
 /// Runs of one to three units.
 const RUNS: &[usize] = &[4096, 9000];
 
@@ -74,9 +74,12 @@ fn storm(heap: &'static Heap, sizes: &'static [usize], reclaim: fn(&Heap)) {
     let crowd: Vec<_> = (0..THREADS).map(|number| thread::spawn(move || work(number))).collect();
     (0..TURNS.div_ceil(2)).for_each(|_| reclaim(heap));
     crowd.into_iter().for_each(|thread| thread.join().unwrap());
-    let _ = heap.reclaim();
-    let stats = heap.stats();
-    assert_eq!((stats.in_use, stats.cached, stats.from_backend), (0, 0, stats.metadata));
+    // Of no interest to Miri, and as much work for it as all of the above.
+    if !cfg!(miri) {
+        let _ = heap.reclaim();
+        assert_eq!((heap.stats().cached, heap.stats().from_backend), (0, heap.stats().metadata));
+    }
+    assert_eq!(heap.stats().in_use, 0);
 }
 
 /// A heap of its own for each test.
@@ -95,7 +98,7 @@ fn chunks_change_hands_between_threads_with_caches() {
 
 #[test]
 fn chunks_change_hands_through_shared_slots() {
-    storm(heap!(without_thread_caches), CHUNKS, |heap| _ = heap.reclaim());
+    storm(heap!(without_thread_caches), CHUNKS, |heap| _ = heap.drain());
 }
 
 #[test]

@@ -43,12 +43,12 @@ fn free(block: *mut u8, size: usize) {
 
 fn read(block: *mut u8, at: usize) -> u8 {
     // SAFETY: none. The page is mapped, or the process ends.
-    unsafe { block.add(at).read_volatile() }
+    unsafe { block.wrapping_add(at).read_volatile() }
 }
 
 fn write(block: *mut u8, at: usize) {
     // SAFETY: none, as above.
-    unsafe { block.add(at).write_volatile(7) };
+    unsafe { block.wrapping_add(at).write_volatile(7) };
 }
 
 fn freed(size: usize) -> *mut u8 {
