@@ -111,6 +111,24 @@ fn chunks_change_hands_while_they_are_trimmed() {
     storm(heap!(), CHUNKS, |heap| _ = heap.trim());
 }
 
+/// Who asks for figures looks at magazines that are others', some of them made just now. A thread that has traded nothing yet
+/// has told nobody of them by any other way.
+#[test]
+fn figures_are_asked_for_while_threads_begin() {
+    let heap = heap!();
+    let first = Held::new(heap, 16, 0);
+    let begin = |number| {
+        let held: Vec<_> = (1..=32).rev().filter_map(|n| Held::new(heap, 64 * n, number)).collect();
+        held.into_iter().for_each(|held| held.free(heap, number));
+    };
+    let crowd: Vec<_> = (0..THREADS).map(|number| thread::spawn(move || begin(number))).collect();
+    let _ = heap.stats();
+    crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    first.into_iter().for_each(|held| held.free(heap, 0));
+    heap.flush_thread();
+    assert_eq!(heap.stats().in_use, 0);
+}
+
 #[test]
 fn runs_change_hands() {
     storm(heap!(), RUNS, |heap| _ = heap.drain());

@@ -30,7 +30,7 @@ use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::supply::{METADATA, Supply};
-use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls};
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, fence, make_nulls};
 use crate::tell;
 use core::alloc::Layout;
 use core::array;
@@ -97,6 +97,8 @@ impl Post {
 
     /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
     fn exchange(self, place: usize, new: Top) -> Option<Top> {
+        // Release: a magazine made just now, to who counts what is in it.
+        fence(Ordering::Release);
         tell::before(order(self.table, place));
         // SAFETY: as in `pop`; the magazine is the caller's.
         let old = Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) });
@@ -386,8 +388,21 @@ impl Cpus {
 
     /// Rounds of `class` at all places; exact while nobody works.
     pub(crate) fn rounds(&self, class: SizeClass) -> usize {
-        let entries = self.table().into_iter().flatten();
-        entries.filter_map(Places::at).map(|places| places.rounds(class)).sum()
+        let rounds = |places: &Places| {
+            let tops = [loaded(class), previous(class)].map(|place| places.top(place));
+            self.see(class);
+            tops.map(|top| usize::from(top.rounds().0)).iter().sum::<usize>()
+        };
+        self.table().into_iter().flatten().filter_map(Places::at).map(rounds).sum()
+    }
+
+    /// Comes after whoever put the magazines of a class into places that have been looked at.
+    fn see(&self, class: SizeClass) {
+        // Acquire: the magazines, by the fence in `exchange`.
+        fence(Ordering::Acquire);
+        let table = self.made().map(Self::first);
+        let orders = table.map(|table| [loaded(class), previous(class)].map(|place| order(table, place)));
+        orders.into_iter().flatten().for_each(tell::after);
     }
 }
 
@@ -448,10 +463,6 @@ impl Places {
     fn top(&self, place: usize) -> Top {
         // Relaxed: a figure, or the caller's.
         Top::from_raw(self.tops[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE)
-    }
-
-    fn rounds(&self, class: SizeClass) -> usize {
-        [loaded(class), previous(class)].map(|place| usize::from(self.top(place).rounds().0)).iter().sum()
     }
 
     /// Whether there are magazines, and nobody has traded here since the last time that this was asked.

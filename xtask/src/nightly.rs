@@ -94,6 +94,7 @@ pub(crate) struct Sanitizer {
     /// Those of which a share runs in `test`, and the rest.
     share: &'static [&'static str],
     rest: &'static [&'static str],
+    skipped: &'static [&'static str],
     options: &'static [(&'static str, &'static str)],
 }
 
@@ -102,6 +103,8 @@ pub(crate) const THREAD: Sanitizer = Sanitizer {
     kind: "thread",
     share: &["races", "threads"],
     rest: &["stress", "reclaim", "limits", "cpus", "global"],
+    // Millions of blocks for the sake of figures.
+    skipped: &["hybrids_earn_and_cool"],
     // Children of a fork from several threads go on; they allocate, but start no threads.
     options: &[("TSAN_OPTIONS", "halt_on_error=1:die_after_fork=0")],
 };
@@ -111,6 +114,7 @@ pub(crate) const ADDRESS: Sanitizer = Sanitizer {
     share: &["told", "races", "global"],
     // Not `misuse`: it wants the heap itself to find what this finds before.
     rest: &["stress", "threads", "reclaim", "limits", "cpus", "drops", "ebb", "faults", "frusa", "oom"],
+    skipped: &[],
     options: &[("LSAN_OPTIONS", "suppressions=xtask/lsan.supp:print_suppressions=0")],
 };
 
@@ -140,6 +144,8 @@ fn run_sanitizer(root: &Path, of: &Sanitizer, tests: &[&str]) -> Result<(), Stri
     if of.kind == "thread" {
         args.push("-Zbuild-std");
     }
+    args.push("--");
+    of.skipped.iter().for_each(|test| args.extend(["--skip", test]));
     let call = Call::cargo_of(NIGHTLY, root, &args).env("RUSTFLAGS", format!("-Zsanitizer={} {LEAN}", of.kind));
     let call = of.options.iter().fold(call, |call, (name, options)| call.env(name, options));
     let call = call.env("BANDOLIER_TOOL", of.kind);
