@@ -76,7 +76,7 @@ const MISUSES: &[Misuse] = &[
     Misuse {
         name: "a write into what is left of the chunk",
         go: || write(taken(100), 100),
-        valgrind: "is 0 bytes after a block of size 100 alloc'd",
+        valgrind: "Invalid write of size 1",
         address: INVALID,
     },
     Misuse {
@@ -106,7 +106,7 @@ const MISUSES: &[Misuse] = &[
     Misuse {
         name: "a write behind a run",
         go: || write(taken(100_000), 100_000),
-        valgrind: "is 0 bytes after a block of size 100,000 alloc'd",
+        valgrind: "Invalid write of size 1",
         address: INVALID,
     },
     Misuse {

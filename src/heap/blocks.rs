@@ -37,13 +37,13 @@ impl<B: Backend> Bandolier<B> {
                 Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
                 Use::Growing => supply.acquire_dense(LARGE, layout),
             }?;
-            tell::allocated(block.as_ptr(), layout.size(), purpose != Use::Zeroed);
+            tell::allocated(|| heap.address(), block.as_ptr(), layout.size(), purpose == Use::Zeroed);
             return Some(block);
         }
         let bytes = layout.size().max(1);
         let room = if purpose == Use::Growing { bytes * ROOM } else { bytes };
         let (block, contents) = heap.arsenal.take_run(&*self.backend, bytes, room, self.home(heap))?;
-        tell::allocated(block.as_ptr(), layout.size(), purpose != Use::Zeroed);
+        tell::allocated(|| heap.address(), block.as_ptr(), layout.size(), purpose == Use::Zeroed);
         if purpose == Use::Zeroed && !(B::ZEROED && contents == Contents::Untouched) {
             // SAFETY: the run is ours and has at least the size of the layout.
             unsafe { block.write_bytes(0, layout.size()) };
@@ -57,7 +57,7 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     pub(super) unsafe fn dealloc_block(&self, block: NonNull<u8>, layout: Layout) {
         let Some(heap) = self.made() else { return };
-        tell::freed(block.as_ptr(), layout.size());
+        tell::freed(|| heap.address(), block.as_ptr(), layout.size());
         if Self::kind(layout) == Kind::Run {
             let home = self.home(heap);
             heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
@@ -81,12 +81,12 @@ impl<B: Backend> Bandolier<B> {
                 let (from, to, home) = (old.size().max(1), new.size().max(1), self.home(heap));
                 // What is cut off may be somebody else's before this returns.
                 let shrinks = to < from;
-                shrinks.then(|| Self::resized(block, old, new));
+                shrinks.then(|| Self::resized(heap, block, old, new));
                 let fits = heap.arsenal.resize_run(&*self.backend, block, from, to, old.align(), home);
                 self.ebb(heap, home);
-                fits.then(|| if shrinks { block } else { Self::resized(block, old, new) })
+                fits.then(|| if shrinks { block } else { Self::resized(heap, block, old, new) })
             }
-            (Kind::Chunk(from), Kind::Chunk(to)) => (from == to).then(|| Self::resized(block, old, new)),
+            (Kind::Chunk(from), Kind::Chunk(to)) => (from == to).then(|| Self::resized(heap, block, old, new)),
             (Kind::Large, Kind::Large) => {
                 let (old, new) = (Self::large(old)?, Self::large(new)?);
                 // SAFETY: acquired with this layout; the caller goes on with the answer only.
@@ -106,8 +106,8 @@ impl<B: Backend> Bandolier<B> {
     }
 
     /// Says that a block has its new size in its old place; the block.
-    fn resized(block: NonNull<u8>, old: Layout, new: Layout) -> NonNull<u8> {
-        tell::resized(block.as_ptr(), old.size(), new.size());
+    fn resized(heap: &Heap, block: NonNull<u8>, old: Layout, new: Layout) -> NonNull<u8> {
+        tell::resized(|| heap.address(), block.as_ptr(), old.size(), new.size());
         block
     }
 
@@ -117,12 +117,12 @@ impl<B: Backend> Bandolier<B> {
     /// As [`Backend::remap`].
     unsafe fn remap(&self, heap: &Heap, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
         // Before it moves: somebody else may get the old place before this returns.
-        tell::freed(block.as_ptr(), old.size());
+        tell::freed(|| heap.address(), block.as_ptr(), old.size());
         tell::returned(block.as_ptr(), old.size());
         // SAFETY: the caller's promise.
         let moved = unsafe { heap.arsenal.supply(&*self.backend).remap(LARGE, block, old, new) };
         let (place, bytes) = moved.map_or((block, old.size()), |moved| (moved, new.size()));
-        tell::allocated(place.as_ptr(), bytes, false);
+        tell::allocated(|| heap.address(), place.as_ptr(), bytes, true);
         moved
     }
 

@@ -69,6 +69,11 @@ impl Heap {
         }
     }
 
+    /// By what tools know it.
+    fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
+
     /// Makes a heap in place: it is too large for the stack of a small thread or of a kernel.
     ///
     /// # Safety
@@ -320,7 +325,7 @@ impl<B: Backend> Bandolier<B> {
             Some(chunk) => chunk.as_ptr(),
             None => Self::alloc_slow(class, self),
         };
-        tell::allocated(chunk, layout.size(), true);
+        tell::allocated(|| self.identity().addr(), chunk, layout.size(), false);
         if CHECKED {
             self.check(chunk, class, layout, true);
         }
@@ -329,7 +334,7 @@ impl<B: Backend> Bandolier<B> {
 
     #[inline(always)]
     fn dealloc_chunk(&self, chunk: Round, class: SizeClass, layout: Layout) {
-        tell::freed(chunk.as_ptr(), layout.size());
+        tell::freed(|| self.identity().addr(), chunk.as_ptr(), layout.size());
         if CHECKED {
             self.check(chunk.as_ptr(), class, layout, false);
         }
@@ -416,11 +421,13 @@ impl<B: Backend> Bandolier<B> {
         // SAFETY: made just now, and it lives as long as this value, unless another thread's is taken instead.
         let heap = unsafe { made.as_ref() };
         heap.arsenal.drawn.adopt(METADATA, size_of::<Heap>());
+        tell::begun(made.addr().get());
         heap.witness.touch();
         // Release: the heap. Acquire on failure: the other thread's heap.
         match self.place().compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
             Ok(_) => Some(heap),
             Err(other) => {
+                tell::ended(made.addr().get());
                 // SAFETY: acquired above, never published; a `Heap` owns nothing before its first use.
                 unsafe { supply.release(METADATA, memory, Layout::new::<Heap>()) };
                 // SAFETY: as in `made`.
@@ -553,6 +560,7 @@ impl<B: Backend> Drop for Bandolier<B> {
                 // A thread that has not exited yet will hand its magazines in: they, and the back-end, stay.
                 return;
             }
+            tell::ended(heap.address());
             #[cfg(all(feature = "std", not(all(test, loom))))]
             // SAFETY: no thread is counted, and no call is under way, for there is no other reference to this value.
             unsafe {
@@ -620,7 +628,9 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         let class = |layout| SizeClass::usual(layout, Self::CHUNK_LIMIT);
         match (class(layout), class(new)) {
-            (Some(from), Some(to)) if from == to => tell::resized(ptr, layout.size(), new_size),
+            (Some(from), Some(to)) if from == to => {
+                tell::resized(|| self.identity().addr(), ptr, layout.size(), new_size)
+            }
             // SAFETY: the caller's promise.
             (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, from, to, layout, new_size) },
             // SAFETY: the caller's promise.

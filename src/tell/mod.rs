@@ -38,19 +38,41 @@ mod imp;
 
 use imp::{Request, acquire, poison, release, request, unpoison};
 
-/// The program has a block from now on, unless it is null. What it may not read before it has written, is `undefined`.
+/// Whose blocks it is that a tool is told of: the address of the heap, asked for only if there is one to tell.
+pub(crate) trait Whose: FnOnce() -> usize {}
+impl<F: FnOnce() -> usize> Whose for F {}
+
+/// There is a heap at this address from now on.
 #[inline(always)]
-pub(crate) fn allocated(block: *mut u8, bytes: usize, undefined: bool) {
+pub(crate) fn begun(heap: usize) {
+    request(Request::POOL_BEGINS, || [heap, 0, 0, 0]);
+}
+
+/// There is no heap at this address any more, and no block of it.
+#[inline(always)]
+pub(crate) fn ended(heap: usize) {
+    request(Request::POOL_ENDS, || [heap, 0, 0, 0]);
+}
+
+/// The program has a block from now on, unless it is null. Unless it is `zeroed`, it may not read what it has not written.
+#[inline(always)]
+pub(crate) fn allocated(heap: impl Whose, block: *mut u8, bytes: usize, zeroed: bool) {
     if !block.is_null() {
-        request(Request::BLOCK_BEGINS, [block.addr(), bytes, 0, usize::from(!undefined)]);
+        request(Request::BLOCK_BEGINS, || [heap(), block.addr(), bytes, 0]);
+        if zeroed {
+            request(Request::DEFINED, || [block.addr(), bytes, 0, 0]);
+        }
         unpoison(block, bytes);
     }
 }
 
 /// The program's block has another size from now on, in its place; the block.
 #[inline(always)]
-pub(crate) fn resized(block: *mut u8, old: usize, new: usize) -> *mut u8 {
-    request(Request::BLOCK_RESIZED, [block.addr(), old, new, 0]);
+pub(crate) fn resized(heap: impl Whose, block: *mut u8, old: usize, new: usize) -> *mut u8 {
+    request(Request::BLOCK_CHANGES, || [heap(), block.addr(), block.addr(), new]);
+    let (less, more) = (old.saturating_sub(new), new.saturating_sub(old));
+    request(Request::NO_ACCESS, || [block.addr() + new, less, 0, 0]);
+    request(Request::UNDEFINED, || [block.addr() + old, more, 0, 0]);
     poison(block, old);
     unpoison(block, new);
     block
@@ -58,22 +80,22 @@ pub(crate) fn resized(block: *mut u8, old: usize, new: usize) -> *mut u8 {
 
 /// The program has no right to the block any more.
 #[inline(always)]
-pub(crate) fn freed(block: *mut u8, bytes: usize) {
-    request(Request::BLOCK_ENDS, [block.addr(), 0, 0, 0]);
+pub(crate) fn freed(heap: impl Whose, block: *mut u8, bytes: usize) {
+    request(Request::BLOCK_ENDS, || [heap(), block.addr(), 0, 0]);
     poison(block, bytes);
 }
 
 /// The heap has memory of a back-end's, of which nobody has a block yet.
 #[inline(always)]
 pub(crate) fn taken(start: *mut u8, bytes: usize) {
-    request(Request::NO_ACCESS, [start.addr(), bytes, 0, 0]);
+    request(Request::NO_ACCESS, || [start.addr(), bytes, 0, 0]);
     poison(start, bytes);
 }
 
 /// The memory is about to be the back-end's, with its contents.
 #[inline(always)]
 pub(crate) fn returned(start: *mut u8, bytes: usize) {
-    request(Request::DEFINED, [start.addr(), bytes, 0, 0]);
+    request(Request::DEFINED, || [start.addr(), bytes, 0, 0]);
     unpoison(start, bytes);
 }
 

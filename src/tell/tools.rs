@@ -10,21 +10,30 @@ pub(super) struct Request(usize);
 const MEMCHECK: usize = (b'M' as usize) << 24 | (b'C' as usize) << 16;
 
 impl Request {
-    /// `VALGRIND_MALLOCLIKE_BLOCK`: start, bytes, bytes of red zones, whether it is defined.
-    pub(super) const BLOCK_BEGINS: Self = Self(0x1301);
-    /// `VALGRIND_FREELIKE_BLOCK`: start, bytes of red zones.
-    pub(super) const BLOCK_ENDS: Self = Self(0x1302);
-    /// `VALGRIND_RESIZEINPLACE_BLOCK`: start, old bytes, new bytes, bytes of red zones.
-    pub(super) const BLOCK_RESIZED: Self = Self(0x130b);
+    /// `VALGRIND_CREATE_MEMPOOL`: pool, bytes of red zones, whether blocks are defined. (A block is not told as one like those of
+    /// `malloc`: it may begin where a segment does, which is a block of `malloc` itself if the back-end has it from there; and
+    /// with a heap all its blocks go.)
+    pub(super) const POOL_BEGINS: Self = Self(0x1303);
+    /// `VALGRIND_DESTROY_MEMPOOL`: pool.
+    pub(super) const POOL_ENDS: Self = Self(0x1304);
+    /// `VALGRIND_MEMPOOL_ALLOC`: pool, start, bytes.
+    pub(super) const BLOCK_BEGINS: Self = Self(0x1305);
+    /// `VALGRIND_MEMPOOL_FREE`: pool, start.
+    pub(super) const BLOCK_ENDS: Self = Self(0x1306);
+    /// `VALGRIND_MEMPOOL_CHANGE`: pool, old start, new start, new bytes. Of what may be touched nothing is changed.
+    pub(super) const BLOCK_CHANGES: Self = Self(0x1309);
     /// `VALGRIND_MAKE_MEM_NOACCESS`: start, bytes.
     pub(super) const NO_ACCESS: Self = Self(MEMCHECK);
+    /// `VALGRIND_MAKE_MEM_UNDEFINED`: start, bytes.
+    pub(super) const UNDEFINED: Self = Self(MEMCHECK + 1);
     /// `VALGRIND_MAKE_MEM_DEFINED`: start, bytes.
     pub(super) const DEFINED: Self = Self(MEMCHECK + 2);
 }
 
 /// Makes a request of valgrind; nothing happens where there is none.
 #[inline]
-pub(super) fn request(request: Request, [a, b, c, d]: [usize; 4]) {
+pub(super) fn request(request: Request, words: impl FnOnce() -> [usize; 4]) {
+    let [a, b, c, d] = words();
     let words = [request.0, a, b, c, d, 0];
     let answer: usize;
     #[cfg(target_arch = "x86_64")]
