@@ -141,7 +141,7 @@ fn clippy(run: &Run<'_>) -> Result<(), String> {
     run.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     // The peers' service, here on System: the others want C.
     run.cargo(&["clippy", "-p", "bandolier-peers", "--bin", "service", "--features=service", "--", "-D", "warnings"])?;
-    for features in ["--no-default-features", "--features=allocator-api2"] {
+    for features in ["--no-default-features", "--features=allocator-api2", "--features=annotate"] {
         run.cargo(&[&["clippy", "--lib"], LIBRARY, &[features, "--", "-D", "warnings"]].concat())?;
     }
     Ok(())
