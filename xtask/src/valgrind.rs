@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cargo::{self, Call};
+use crate::nightly::FEW_TURNS;
 
 /// Those of which a share runs in `test`, and the rest.
 const SHARE: &[&str] = &["races", "global"];
@@ -53,7 +54,7 @@ const COMMON: &[&str] = &["-p", "bandolier", "--features", "annotate"];
 
 /// Cargo, without what only other examples and benches depend on, and with as many turns as valgrind can do.
 fn lean(root: &Path, args: &[&str]) -> Call {
-    let call = Call::cargo(root, args).env("RUSTFLAGS", "--cfg lean").env("BANDOLIER_TURNS", "few");
+    let call = Call::cargo(root, args).env("RUSTFLAGS", "--cfg lean").env(FEW_TURNS.0, FEW_TURNS.1);
     call.env("CARGO_TARGET_DIR", cargo::target(root, "valgrind"))
 }
 
