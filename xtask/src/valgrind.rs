@@ -8,8 +8,8 @@ use crate::nightly::FEW_TURNS;
 /// Those of which a share runs in `test`, and the rest.
 const SHARE: &[&str] = &["races", "global"];
 const REST: &[&str] = &["stress", "threads"];
-/// One that says what went wrong, where something does.
-const EXAMPLE: &str = "reclaim";
+/// A program that only takes blocks and gives them back: so many at a time, so often.
+const EXAMPLE: (&str, &[&str]) = ("fast_path", &["1000", "20000"]);
 
 /// memcheck ends with this where it has found something.
 const FOUND: &str = "--error-exitcode=99";
@@ -44,7 +44,8 @@ fn watch(root: &Path, tests: &[&str]) -> Result<(), String> {
     for test in tests {
         under_valgrind(root, &built(root, &["test", "--no-run", "--test", test])?, &["--test-threads=1"])?;
     }
-    under_valgrind(root, &built(root, &["build", "--example", EXAMPLE])?, &[])?;
+    let (example, args) = EXAMPLE;
+    under_valgrind(root, &built(root, &["build", "--example", example])?, args)?;
     // This one runs valgrind itself.
     let args = [&["test", "--test", "told"], COMMON].concat();
     lean(root, &args).env("BANDOLIER_TOOL", "valgrind").run()
