@@ -391,12 +391,8 @@ impl Cpus {
 
     /// Rounds of `class` at all places; exact while nobody works.
     pub(crate) fn rounds(&self, class: SizeClass) -> usize {
-        let rounds = |places: &Places| {
-            let tops = [loaded(class), previous(class)].map(|place| places.top(place));
-            self.see(class);
-            tops.map(|top| usize::from(top.rounds().0)).iter().sum::<usize>()
-        };
-        self.table().into_iter().flatten().filter_map(Places::at).map(rounds).sum()
+        let entries = self.table().into_iter().flatten();
+        entries.filter_map(Places::at).map(|places| places.rounds(class, || self.see(class))).sum()
     }
 
     /// Comes after whoever put the magazines of a class into places that have been looked at.
@@ -466,6 +462,13 @@ impl Places {
     fn top(&self, place: usize) -> Top {
         // Relaxed: a figure, or the caller's.
         Top::from_raw(self.tops[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE)
+    }
+
+    /// Rounds of `class`, of magazines that `see` comes after the making of.
+    fn rounds(&self, class: SizeClass, see: impl FnOnce()) -> usize {
+        let tops = [loaded(class), previous(class)].map(|place| self.top(place));
+        see();
+        tops.map(|top| usize::from(top.rounds().0)).iter().sum()
     }
 
     /// Whether there are magazines, and nobody has traded here since the last time that this was asked.
