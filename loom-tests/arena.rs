@@ -2,21 +2,21 @@
 
 use super::{PAGE, PageMap};
 use crate::loom_support::explore;
-use crate::sync::{Atomic, Witness};
+use crate::sync::{AtomicU64, Witness};
 use core::alloc::Layout;
 use std::sync::Arc;
 use std::vec::Vec;
 
 /// Pages 62 to 65 are free: two in each of two words.
 struct World {
-    words: [Atomic<u64>; 2],
+    words: [AtomicU64; 2],
     pages: [Witness; 4],
 }
 
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            words: [Atomic::new(u64::MAX >> 2), Atomic::new(u64::MAX << 2)],
+            words: [AtomicU64::new(u64::MAX >> 2), AtomicU64::new(u64::MAX << 2)],
             pages: core::array::from_fn(|_| Witness::new()),
         })
     }

@@ -145,6 +145,7 @@ fn a_free_page_is_nobodys() {
                     // SAFETY: inside the page range.
                     world.source.memory().touch(unsafe { start.add(offset) });
                 }
+                true
             });
         });
         here.nothing_lost(0);
@@ -160,9 +161,10 @@ fn a_given_chunk_is_purged_once() {
         here.give(&before);
         let purge = move |world: &World| {
             let mut places = 0;
-            world
-                .slabs
-                .each_free_page(class(), 16, Scope::All, &Budget::of(usize::MAX), |_, bytes| places += bytes / 16);
+            world.slabs.each_free_page(class(), 16, Scope::All, &Budget::of(usize::MAX), |_, bytes| {
+                places += bytes / 16;
+                true
+            });
             places
         };
         let ((), first) = side.race(&here, move |world| world.give(&beside), purge);
@@ -187,6 +189,7 @@ fn a_chunk_that_was_used_again_is_purged_again() {
                 if (start.addr().get()..start.addr().get() + bytes).contains(&*used) {
                     *used = 0;
                 }
+                true
             });
         };
         purge(&here);

@@ -34,7 +34,7 @@ impl Breach {
     }
 }
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 fn end(breach: &Breach) -> ! {
     use fmt::Write as _;
 
@@ -45,19 +45,19 @@ fn end(breach: &Breach) -> ! {
     std::process::abort()
 }
 
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+#[cfg(not(all(feature = "std", not(all(test, loom)))))]
 extern "C" fn end(breach: &Breach) -> ! {
     panic!("{breach}")
 }
 
 /// A line of text on the stack.
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 struct Line {
     bytes: [u8; 256],
     used: usize,
 }
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.bytes.len() - self.used;

@@ -20,7 +20,7 @@
 
 use crate::backend::Backend;
 use crate::geometry::{
-    CORNERS, DEPOT_BYTES, DEPOT_MAGAZINES, EMPTY_MAGAZINES, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS,
+    CORNERS, DEPOT_BYTES, DEPOT_MAGAZINES, EMPTY_MAGAZINES, HARDENED, MAGAZINE_BYTES, MAGAZINE_BYTES_GROWN, MOST_ROUNDS,
 };
 use crate::home::Home;
 use crate::magazine::{Magazine, Rounds, Top};
@@ -49,9 +49,18 @@ struct Corner {
     shelves: PerClass<Stack>,
     /// Empty ones.
     rack: Stack,
+    /// Those that were freed last, in a hardened heap: they are not taken before there are [`QUARANTINE`] of them.
+    quarantine: [Stack; QUARANTINES],
+    /// How many there were when the interval began.
+    waiting: [Atomic<u16>; QUARANTINES],
     /// The fewest magazines that were left on each shelf since the last [`begin_interval`](Depot::begin_interval).
     low: PerClass<Atomic<u8>>,
 }
+
+const QUARANTINES: usize = if HARDENED { SizeClass::COUNT } else { 0 };
+
+/// Magazines of a class that have to be freed before the first of them is used again.
+const QUARANTINE: usize = 4;
 
 /// Collisions that double the capacity of a class's magazines.
 const PATIENCE: u32 = 64;
@@ -94,6 +103,8 @@ impl Depot {
                     CachePadded::new(Corner {
                         shelves: PerClass(array![Stack::new(); SizeClass::COUNT]),
                         rack: Stack::new(),
+                        quarantine: array![Stack::new(); QUARANTINES],
+                        waiting: array![Atomic::new(0); QUARANTINES],
                         low: PerClass(array![Atomic::new(0); SizeClass::COUNT]),
                     });
                     CORNERS
@@ -109,7 +120,25 @@ impl Depot {
 
     /// A magazine with rounds from the shelf at home, if there is one.
     pub(crate) fn take(&self, class: SizeClass, home: Home) -> Option<Top> {
-        self.take_from(class, self.corner(home))
+        let corner = self.corner(home);
+        self.take_from(class, corner).or_else(|| {
+            (HARDENED && self.end_quarantine(class, corner)).then(|| self.take_from(class, corner)).flatten()
+        })
+    }
+
+    /// Puts the magazines of a class that are in quarantine onto the shelf, the first to come on top, if there are enough of them;
+    /// whether there were.
+    fn end_quarantine(&self, class: SizeClass, corner: &Corner) -> bool {
+        let Some(quarantine) = corner.quarantine.get(usize::from(class.number())) else { return false };
+        let piles = Piles(&self.magazines);
+        let waiting = self.pile(quarantine).0;
+        let enough = waiting >= QUARANTINE;
+        if enough {
+            (0..waiting).map_while(|_| quarantine.pop(&piles).0).for_each(|index| {
+                corner.shelves[class].push(&piles, index);
+            });
+        }
+        enough
     }
 
     /// A magazine with rounds from another shelf, if there is one.
@@ -122,15 +151,27 @@ impl Depot {
     pub(crate) fn drained(&self, class: SizeClass) -> impl Iterator<Item = Top> {
         let mut left = self.counts(class).1.max(CORNERS * DEPOT_MAGAZINES * MOST_ROUNDS);
         core::iter::from_fn(move || {
-            let any = || self.corners.iter().find_map(|corner| self.take_from(class, corner));
+            let any = || self.corners.iter().find_map(|corner| self.take_any_from(class, corner));
             let top = (left > 0).then(any).flatten()?;
             left = left.saturating_sub(top.rounds().0.into());
             Some(top)
         })
     }
 
+    /// Also of those in quarantine.
+    fn take_any_from(&self, class: SizeClass, corner: &Corner) -> Option<Top> {
+        self.take_from(class, corner).or_else(|| {
+            let quarantine = corner.quarantine.get(usize::from(class.number()))?;
+            self.take_off(class, corner, quarantine)
+        })
+    }
+
     fn take_from(&self, class: SizeClass, corner: &Corner) -> Option<Top> {
-        let (index, collisions) = corner.shelves[class].pop(&Piles(&self.magazines));
+        self.take_off(class, corner, &corner.shelves[class])
+    }
+
+    fn take_off(&self, class: SizeClass, corner: &Corner, stack: &Stack) -> Option<Top> {
+        let (index, collisions) = stack.pop(&Piles(&self.magazines));
         self.grow(class, collisions);
         let index = index?;
         // Models are of protocols, and of this there is none.
@@ -152,8 +193,19 @@ impl Depot {
         self.corners.iter().flat_map(move |corner| {
             // Relaxed: policy.
             let low = corner.low[class].load(Ordering::Relaxed);
-            (0..low).map_while(move |_| self.take_from(class, corner))
+            let unused = (0..low).map_while(move |_| self.take_from(class, corner));
+            let waiting = self.unmoved(class, corner);
+            unused.chain((0..waiting).map_while(move |_| self.take_any_from(class, corner)))
         })
+    }
+
+    /// How many magazines are in quarantine, if nothing was freed into it in this interval.
+    fn unmoved(&self, class: SizeClass, corner: &Corner) -> u16 {
+        let at = usize::from(class.number());
+        let (Some(stack), Some(waiting)) = (corner.quarantine.get(at), corner.waiting.get(at)) else { return 0 };
+        let now = self.pile(stack).0 as u16;
+        // Relaxed: policy.
+        if waiting.load(Ordering::Relaxed) == now { now } else { 0 }
     }
 
     /// Begins to count anew what is not needed.
@@ -162,6 +214,10 @@ impl Depot {
             for (class, low) in corner.low.iter() {
                 // Relaxed: policy.
                 low.store(self.pile(&corner.shelves[class]).0.min(u8::MAX.into()) as u8, Ordering::Relaxed);
+            }
+            for (stack, waiting) in corner.quarantine.iter().zip(&corner.waiting) {
+                // Relaxed: policy.
+                waiting.store(self.pile(stack).0 as u16, Ordering::Relaxed);
             }
         }
     }
@@ -172,7 +228,9 @@ impl Depot {
             return self.discard(top, home);
         }
         let Some(index) = top.park() else { return };
-        let collisions = self.corner(home).shelves[class].push(&Piles(&self.magazines), index);
+        let corner = self.corner(home);
+        let stack = corner.quarantine.get(usize::from(class.number())).unwrap_or(&corner.shelves[class]);
+        let collisions = stack.push(&Piles(&self.magazines), index);
         self.grow(class, collisions);
     }
 
@@ -184,9 +242,17 @@ impl Depot {
         })
     }
 
+    /// The same of a class, with those in quarantine.
+    fn piles(&self, class: SizeClass, corner: &Corner) -> (usize, usize) {
+        let (magazines, rounds) = self.pile(&corner.shelves[class]);
+        let quarantine = corner.quarantine.get(usize::from(class.number()));
+        let (more_magazines, more_rounds) = quarantine.map_or((0, 0), |stack| self.pile(stack));
+        (magazines + more_magazines, rounds + more_rounds)
+    }
+
     /// Whether the shelf at home has as many rounds as it is allowed to keep.
     pub(crate) fn has_enough(&self, class: SizeClass, home: Home) -> bool {
-        let (magazines, rounds) = self.pile(&self.corner(home).shelves[class]);
+        let (magazines, rounds) = self.piles(class, self.corner(home));
         rounds.saturating_mul(class.bytes()) >= DEPOT_BYTES || magazines >= DEPOT_MAGAZINES
     }
 
@@ -274,7 +340,7 @@ impl Depot {
     /// Magazines and rounds of `class` here.
     pub(crate) fn counts(&self, class: SizeClass) -> (usize, usize) {
         self.corners.iter().fold((0, 0), |(magazines, rounds), corner| {
-            let (more_magazines, more_rounds) = self.pile(&corner.shelves[class]);
+            let (more_magazines, more_rounds) = self.piles(class, corner);
             (magazines + more_magazines, rounds + more_rounds)
         })
     }

@@ -67,5 +67,12 @@ sized! {
     NODE_BITS: u32 = 11, tiny 2;
 }
 
+/// Whether blocks are checked, wiped and guarded, at a price (the feature `hardened`). Models are of protocols, and those stay as
+/// they are.
+pub(crate) const HARDENED: bool = cfg!(feature = "hardened") && !cfg!(all(test, loom));
+
+/// Whether the program's hold on each chunk is noted: in debug builds, and where blocks are checked.
+pub(crate) const CHECKED: bool = (cfg!(debug_assertions) || HARDENED) && !cfg!(all(test, loom));
+
 /// Bytes of a magazine block, and its alignment: an address whose low bits are zero is the end of one.
 pub(crate) const BLOCK: usize = 1024;

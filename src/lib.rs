@@ -10,11 +10,13 @@ extern crate std;
 mod sync;
 
 mod breach;
+mod dice;
 mod geometry;
 mod home;
 mod size_class;
 mod stats;
 mod tell;
+mod wipe;
 
 mod backend;
 mod passes;
@@ -50,13 +52,13 @@ mod reclaimer;
 #[path = "../loom-tests/support.rs"]
 mod loom_support;
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};
 pub use heap::Bandolier;
 pub use limits::Limits;
 pub use reclaimer::Reclaimer;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use reclaimer::Running;
 pub use size_class::SizeClass;
 pub use stats::{Bounds, ClassStats, Locator, Reclaimed, Stats};

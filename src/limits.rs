@@ -52,7 +52,7 @@ impl Limits {
 
     /// What to call when the soft limit is about to be exceeded nevertheless, with the bytes held. It is called inside an
     /// allocation, by whichever thread makes it. It may allocate, but should not: it must not wait for anything that the
-    /// allocating code may hold.
+    /// allocating code may hold. A panic in it ends the process.
     #[must_use]
     pub const fn notify(self, notify: fn(usize)) -> Self {
         Self { notify: Some(notify), ..self }
@@ -80,6 +80,17 @@ impl Limits {
     }
 }
 
+#[cfg(all(feature = "std", target_os = "linux"))]
+impl Limits {
+    /// Less a sixteenth, where there are any.
+    const fn with_room(self) -> Self {
+        const fn less(bytes: usize) -> usize {
+            if bytes == usize::MAX { bytes } else { bytes - bytes / 16 }
+        }
+        Self { soft: less(self.soft), hard: less(self.hard), notify: self.notify }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::NONE
@@ -101,13 +112,14 @@ impl<B: Backend> Bandolier<B> {
         self.arsenal().map_or(0, |arsenal| arsenal.drawn.total())
     }
 
-    /// Sets [the limits of the process's control group](Limits::of_cgroup), and returns them.
+    /// Sets [the limits of the process's control group](Limits::of_cgroup), less a sixteenth of each, and returns what it has set.
     ///
-    /// They are the group's, in which there is more than this heap: code, stacks, and what else the process maps. So
-    /// a program may want to set a little less.
+    /// They are the group's, in which there is more than this heap: stacks, tables of pages, what else the process maps. With all
+    /// of it for the heap the kernel would end the process before an allocation is refused. A program that has much more beside
+    /// its heap sets less by itself.
     #[cfg(all(feature = "std", target_os = "linux"))]
     pub fn adopt_cgroup_limits(&self) -> Limits {
-        let limits = Limits::of_cgroup();
+        let limits = Limits::of_cgroup().with_room();
         self.set_limits(limits);
         limits
     }

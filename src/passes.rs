@@ -15,6 +15,9 @@ const UNTOLD: bool = cfg!(all(test, loom));
 pub(crate) struct Passes {
     begun: Atomic<usize>,
     ended: Atomic<usize>,
+    /// So many that go on were waited for in vain: threads of a process that this one is a fork of may have begun them. They
+    /// count as ended, until one of them ends after all.
+    written_off: Atomic<usize>,
 }
 
 /// How often an allocation asks again. It lets others go on each time; the longest that a pass of theirs hides something is a system
@@ -26,16 +29,22 @@ pub(crate) const TRIES: usize = 4096;
 pub(crate) struct Pass<'a>(&'a Passes);
 
 /// How many there had been once.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Before {
     begun: usize,
     ended: usize,
 }
 
+impl Before {
+    fn under_way(self) -> usize {
+        self.begun.wrapping_sub(self.ended)
+    }
+}
+
 impl Passes {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { begun: Atomic::new(0), ended: Atomic::new(0) }
+            Self { begun: Atomic::new(0), ended: Atomic::new(0), written_off: Atomic::new(0) }
         }
     }
 
@@ -54,15 +63,30 @@ impl Passes {
         Before { begun: self.begun.load(Ordering::Relaxed), ended }
     }
 
+    /// Whether there were more then than are written off.
+    fn counts(&self, then: Before) -> bool {
+        let written_off = self.written_off.load(Ordering::Relaxed);
+        if then.under_way() < written_off {
+            self.written_off.store(then.under_way(), Ordering::Relaxed);
+        }
+        then.under_way() > written_off
+    }
+
     /// Whether there is one now.
     pub(crate) fn is_under_way(&self) -> bool {
-        let Before { begun, ended } = self.before();
-        begun != ended
+        self.counts(self.before())
     }
 
     /// Whether there was one since then, or is still.
     pub(crate) fn were_since(&self, before: Before) -> bool {
-        before.begun != before.ended || self.begun.load(Ordering::Relaxed) != before.begun
+        self.counts(before) || self.begun.load(Ordering::Relaxed) != before.begun
+    }
+
+    /// Waits no longer for those that have gone on since then, if none has begun or ended.
+    pub(crate) fn write_off(&self, then: Before) {
+        if self.before() == then {
+            self.written_off.store(then.under_way(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -89,5 +113,26 @@ mod tests {
         drop(pass);
         assert!(passes.were_since(before) && passes.were_since(meanwhile) && !passes.is_under_way());
         assert!(!passes.were_since(passes.before()));
+    }
+
+    #[test]
+    fn one_that_was_waited_for_in_vain_is_not_waited_for_again() {
+        let passes = Passes::new();
+        let lost = passes.begin();
+        let then = passes.before();
+        drop(passes.begin());
+        passes.write_off(then);
+        assert!(passes.is_under_way(), "another one has ended meanwhile");
+        passes.write_off(passes.before());
+        assert!(!passes.is_under_way() && !passes.were_since(passes.before()));
+        let other = passes.begin();
+        assert!(passes.is_under_way());
+        drop(other);
+        assert!(!passes.is_under_way());
+        // It was slow, and not lost.
+        drop(lost);
+        assert!(!passes.is_under_way());
+        let _again = passes.begin();
+        assert!(passes.is_under_way());
     }
 }

@@ -22,13 +22,13 @@
 //!   that makes such a run sets it afterwards, and who clears it looks at `free` again afterwards.
 
 use crate::backend::Backend;
-use crate::geometry::{SEGMENTS, UNITS};
+use crate::geometry::{HARDENED, SEGMENTS, UNITS};
 use crate::home::Home;
 use crate::map::Map;
 use crate::pool::{Pool, Record};
 use crate::supply::{self, Supply};
 use crate::surplus::{Budget, Scope};
-use crate::sync::{Atomic, AtomicPtr, Backoff, Ordering, Witness, array, const_fn};
+use crate::sync::{Atomic, AtomicPtr, AtomicU64, Backoff, Ordering, Witness, array, const_fn};
 use crate::treiber::Index;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -110,6 +110,16 @@ impl Contents {
     }
 }
 
+/// Units at each end of a segment, and of a run that is a block, that nobody can touch.
+pub(crate) const fn guards<B: Backend>() -> u32 {
+    if HARDENED && B::GUARDS { 1 } else { 0 }
+}
+
+/// The units of a segment that can be claimed, `edge` at each end being guards.
+fn room(units: u32, edge: u32) -> u64 {
+    mask(edge, units - 2 * edge)
+}
+
 /// A double free of units.
 #[derive(Debug)]
 pub(crate) struct AlreadyFree;
@@ -147,10 +157,10 @@ fn lengths(bits: u64) -> usize {
 /// On a cache line of its own: threads keep to different segments so that they are not in each other's way.
 #[repr(align(64))]
 struct Segment {
-    free: Atomic<u64>,
-    dirty: Atomic<u64>,
+    free: AtomicU64,
+    dirty: AtomicU64,
     /// Units that were free at the last pass over the unused, and were not claimed since, as far as is known: a preference.
-    unused: Atomic<u64>,
+    unused: AtomicU64,
     base: AtomicPtr<u8>,
     units: Atomic<u32>,
     /// Of the memory being put in and taken out.
@@ -161,8 +171,8 @@ struct Segment {
 pub(crate) struct Group {
     pool_link: Atomic<u32>,
     behind: Atomic<u32>,
-    vacant: Atomic<u64>,
-    hints: [Atomic<u64>; LENGTHS],
+    vacant: AtomicU64,
+    hints: [AtomicU64; LENGTHS],
     witness: Witness,
     segments: [Segment; SEGMENTS as usize],
 }
@@ -172,13 +182,13 @@ impl Record for Group {
         Self {
             pool_link: Atomic::new(0),
             behind: Atomic::new(0),
-            vacant: Atomic::new(u64::MAX >> (64 - SEGMENTS)),
-            hints: array![Atomic::new(0); LENGTHS],
+            vacant: AtomicU64::new(u64::MAX >> (64 - SEGMENTS)),
+            hints: array![AtomicU64::new(0); LENGTHS],
             witness: Witness::new(),
             segments: array![Segment {
-                free: Atomic::new(0),
-                dirty: Atomic::new(0),
-                unused: Atomic::new(0),
+                free: AtomicU64::new(0),
+                dirty: AtomicU64::new(0),
+                unused: AtomicU64::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),
                 units: Atomic::new(0),
                 witness: Witness::new(),
@@ -256,7 +266,7 @@ impl Group {
     }
 
     /// Puts memory into a slot that the caller occupies.
-    fn install(&self, slot: u32, base: NonNull<u8>, units: u32) {
+    fn install(&self, slot: u32, base: NonNull<u8>, units: u32, edge: u32) {
         let segment = &self.segments[slot as usize];
         segment.witness.touch();
         // Relaxed, all four: published by the store to `free`, which no claim can succeed before.
@@ -265,8 +275,8 @@ impl Group {
         segment.dirty.store(0, Ordering::Relaxed);
         segment.unused.store(0, Ordering::Relaxed);
         // Release: a claim that acquires these bits sees the base. `free` is 0 until here, and nobody else writes it.
-        segment.free.store(mask(0, units), Ordering::Release);
-        self.hint(slot, 0, mask(0, units));
+        segment.free.store(room(units, edge), Ordering::Release);
+        self.hint(slot, 0, room(units, edge));
     }
 
     /// Claims units in a row in segment `slot`.
@@ -333,21 +343,22 @@ impl Group {
     }
 
     /// Takes a wholly free segment's memory out of its slot.
-    fn evict(&self, slot: u32, scope: Scope) -> Option<Evicted> {
+    fn evict(&self, slot: u32, scope: Scope, edge: u32) -> Option<Evicted> {
         let segment = &self.segments[slot as usize];
         // Relaxed: looked at again below, once it cannot change.
         let units = segment.units.load(Ordering::Relaxed);
-        if units == 0
-            || segment.within(scope) & mask(0, units) != mask(0, units)
-            || !self.claim_exactly(slot, mask(0, units))
-        {
+        if units == 0 {
+            return None;
+        }
+        let room = room(units, edge);
+        if segment.within(scope) & room != room || !self.claim_exactly(slot, room) {
             return None;
         }
         // Relaxed: the units are ours, so nobody changes these, and the claim acquired what `install` wrote.
         let now = segment.units.load(Ordering::Relaxed);
         if now != units {
             // The slot was emptied and filled in between, with a segment of another size.
-            let _ = self.free(slot, mask(0, units), true);
+            let _ = self.free(slot, room, true);
             return None;
         }
         segment.witness.touch();
@@ -463,14 +474,15 @@ impl Segments {
     /// Draws a segment of `most` units from the back-end, or of fewer, but of `units` at least; `None` when so much, or a
     /// record for it, is not to be had.
     pub(crate) fn grow<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32, most: u32) -> Option<()> {
-        let mut tried = most.clamp(units, UNITS);
+        let least = units + 2 * guards::<B>();
+        let mut tried = most.clamp(least, UNITS);
         loop {
             let grown = self.grow_by(supply, map, tried);
-            if grown.is_some() || tried == units {
+            if grown.is_some() || tried == least {
                 return grown;
             }
             // Also when only the records were too much: a smaller segment may leave room for them.
-            tried = (tried / 2).max(units);
+            tried = (tried / 2).max(least);
         }
     }
 
@@ -487,16 +499,25 @@ impl Segments {
 
     fn install<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, base: NonNull<u8>, units: u32) -> Option<()> {
         map.cover(supply, base, units)?.ok()?;
+        let edge = guards::<B>();
+        if edge > 0 {
+            // SAFETY: the first unit of a block of ours.
+            let _ = unsafe { supply.backend.guard(base, B::UNIT) };
+            // SAFETY: the last unit is inside.
+            let last = unsafe { base.add((units as usize - 1) * B::UNIT) };
+            // SAFETY: as the first.
+            let _ = unsafe { supply.backend.guard(last, B::UNIT) };
+        }
         for (_, group) in self.groups() {
             if let Some(slot) = group.occupy() {
-                group.install(slot, base, units);
+                group.install(slot, base, units, edge);
                 return Some(());
             }
         }
         let index = self.groups.take(supply)?;
         let group = self.groups.get(index);
         let slot = group.occupy()?;
-        group.install(slot, base, units);
+        group.install(slot, base, units, edge);
         group.witness.touch();
         self.append(index);
         Some(())
@@ -519,7 +540,7 @@ impl Segments {
         let mut bytes = 0;
         for (_, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
-                let Some(Evicted { base, units, dirty }) = group.evict(slot, scope) else { continue };
+                let Some(Evicted { base, units, dirty }) = group.evict(slot, scope, guards::<B>()) else { continue };
                 if let Some(layout) = segment_layout::<B>(units) {
                     // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
                     unsafe { supply.release(supply::SEGMENTS, base, layout) };
@@ -539,7 +560,7 @@ impl Segments {
         for (index, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
                 let id = SegmentId::new(index, slot);
-                let Some(purged) = self.purge_segment(supply, group, id, scope) else { return bytes };
+                let purged = self.purge_segment(supply, group, id, scope);
                 bytes += purged;
                 budget.spend(purged);
             }
@@ -567,22 +588,16 @@ impl Segments {
         }
     }
 
-    /// `None` when the back-end does not purge.
-    fn purge_segment<B: Backend>(
-        &self,
-        supply: Supply<'_, B>,
-        group: &Group,
-        id: SegmentId,
-        scope: Scope,
-    ) -> Option<usize> {
+    /// Each run is asked for once: what the back-end refuses, because it is locked for instance, waits for the next pass.
+    fn purge_segment<B: Backend>(&self, supply: Supply<'_, B>, group: &Group, id: SegmentId, scope: Scope) -> usize {
         let segment = &group.segments[id.slot() as usize];
-        let mut bytes = 0;
+        let (mut bytes, mut left) = (0, u64::MAX);
         loop {
             // Relaxed both: the claim checks the one, and the other is ours once claimed.
             let idle = segment.free.load(Ordering::Relaxed) & segment.dirty.load(Ordering::Relaxed);
-            let idle = idle & segment.within(scope);
+            let idle = idle & segment.within(scope) & left;
             if idle == 0 {
-                return Some(bytes);
+                return bytes;
             }
             let first = idle.trailing_zeros();
             let units = (idle >> first).trailing_ones();
@@ -598,10 +613,8 @@ impl Segments {
                 segment.dirty.fetch_and(!mask(first, units), Ordering::Relaxed);
                 bytes += units as usize * B::UNIT;
             }
+            left &= !mask(first, units);
             let _ = group.free(id.slot(), mask(first, units), !purged);
-            if !purged {
-                return None;
-            }
         }
     }
 

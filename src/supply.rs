@@ -124,16 +124,24 @@ impl Drawn {
         needed > self.soft_limit() && needed <= self.hard.load(Ordering::Relaxed)
     }
 
-    /// After all has been given back that could be, lets an allocation of `bytes` exceed the soft limit, and tells whoever wants
-    /// to know; `None` when it is not that limit which refuses it.
-    pub(crate) fn exceed(&self, bytes: usize) -> Option<Grant<'_>> {
-        let (held, soft) = (self.total(), self.soft.load(Ordering::Relaxed));
-        let needed = held.saturating_add(bytes);
-        if needed <= soft || needed > self.hard.load(Ordering::Relaxed) {
+    /// Lets an allocation exceed the soft limit.
+    pub(crate) fn grant(&self) -> Grant<'_> {
+        self.grants.fetch_add(1, Ordering::Relaxed);
+        Grant(self)
+    }
+
+    /// After all has been given back that could be, lets an allocation that needs `least` bytes and draws `most` exceed the soft
+    /// limit, and tells whoever wants to know if it does; `None` when the hard limit refuses it, or there is no soft one.
+    ///
+    /// Others may have freed so much meanwhile, or lifted the limit, that there is nothing to exceed: then there is no more to it
+    /// than to ask again.
+    pub(crate) fn exceed(&self, least: usize, most: usize) -> Option<Grant<'_>> {
+        let (held, hard) = (self.total(), self.hard.load(Ordering::Relaxed));
+        if held.saturating_add(least) > hard {
             return None;
         }
-        self.grants.fetch_add(1, Ordering::Relaxed);
-        let grant = Grant(self);
+        let grant = self.grant();
+        let needed = held.saturating_add(most).min(hard);
         if needed > self.soft_limit() {
             self.raised.store(needed.saturating_add(held / 8), Ordering::Relaxed);
             self.tell(held);
@@ -149,11 +157,17 @@ impl Drawn {
         {
             return;
         }
-        // SAFETY: not null, so stored by `set_limits`, from a function of this type.
-        let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
-        notify(held);
+        call_back(notify, held);
         self.notifying.store(false, Ordering::Relaxed);
     }
+}
+
+/// Calls a function that was stored by `set_limits`. It is an ABI that does not unwind: a panic there ends the process, for an
+/// allocation must not unwind.
+extern "C" fn call_back(notify: *mut (), held: usize) {
+    // SAFETY: not null, so stored by `set_limits`, from a function of this type.
+    let notify = unsafe { core::mem::transmute::<*mut (), fn(usize)>(notify) };
+    notify(held);
 }
 
 /// A back-end, and the account that its bytes are booked on.

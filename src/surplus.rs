@@ -131,12 +131,13 @@ impl Surplus {
         self.page(home).runs.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of runs in use; 0 while one is given back before it is counted as taken.
+    /// Bytes of runs in use; 0 while one is given back before it is counted as taken. With 32-bit addresses more than half of what
+    /// an integer holds may well be in use, but never nearly all.
     pub(crate) fn run_bytes(&self) -> usize {
         // Relaxed: as in `take_run`.
         let sum = |sum: usize, page: &CachePadded<Page>| sum.wrapping_add(page.runs.load(Ordering::Relaxed));
         let bytes = self.pages.iter().fold(0, sum);
-        if bytes > usize::MAX / 2 { 0 } else { bytes }
+        if bytes > usize::MAX / 8 * 7 { 0 } else { bytes }
     }
 
     /// Notes that `bytes` were freed.
@@ -260,6 +261,17 @@ mod tests {
 
     fn gone(released: usize, purged: usize) -> Reclaimed {
         Reclaimed { released: released * MIB, purged_units: purged * MIB, ..Reclaimed::default() }
+    }
+
+    /// A process of 32-bit addresses may well have that much.
+    #[test]
+    fn runs_count_though_they_are_more_than_half_of_all_addresses() {
+        let (surplus, here, there) = (Surplus::new(), Home::nth(0), Home::nth(1));
+        surplus.take_run(usize::MAX / 4 * 3, here);
+        assert_eq!(surplus.run_bytes(), usize::MAX / 4 * 3);
+        surplus.give_run(usize::MAX / 4 * 3, there);
+        surplus.give_run(64 * MIB, there);
+        assert_eq!(surplus.run_bytes(), 0, "given, and not yet counted as taken");
     }
 
     #[test]

@@ -7,9 +7,13 @@
 //! | name        | in a build                         | in a model                                      |
 //! |-------------|------------------------------------|-------------------------------------------------|
 //! | `Atomic<T>` | crate `atomic`, lock-free or panic | loom's 64-bit atomic                            |
+//! | `AtomicU64` | `core`'s, or critical sections     | loom's                                          |
 //! | `AtomicPtr` | `core`'s, keeps provenance         | loom's                                          |
 //! | `Witness`   | nothing at all                     | a cell: two owners at once are reported as a race |
 //! | `Backoff`   | `crossbeam_utils`                  | a yield                                         |
+//!
+//! What has 64 bits everywhere is an `AtomicU64` and no `Atomic<u64>`: the crate `atomic` goes by the alignment of the type it
+//! wraps, and that of `u64` is four bytes on 32-bit x86.
 
 /// Declares a function that is `const` except under loom, whose constructors are not; one body serves both.
 macro_rules! const_fn {
@@ -39,7 +43,11 @@ pub(crate) use array;
 
 #[cfg(not(all(test, loom)))]
 mod imp {
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(crate) use super::guarded::AtomicU64;
     pub(crate) use atomic::Atomic;
+    #[cfg(target_has_atomic = "64")]
+    pub(crate) use core::sync::atomic::AtomicU64;
     #[cfg(feature = "std")]
     pub(crate) use core::sync::atomic::compiler_fence;
     pub(crate) use core::sync::atomic::{AtomicPtr, fence};
@@ -70,6 +78,73 @@ mod imp {
     }
 }
 
+/// Words of 64 bits where the processor has no such atomics: every access is a critical section, of a crate whose very purpose is
+/// that the program says what one is (interrupts off on a single core, a lock beside that on two).
+///
+/// It is the conventional answer, and the only one that keeps the proofs. Heads of two 16-bit halves would fit a native atomic, but
+/// their tags come round after 65,536 exchanges, which an interrupt's or a task's burst makes within a tenth of a second of one
+/// preemption; and a lock that is taken with interrupts on would make a handler wait for what it has interrupted.
+#[cfg(not(any(target_has_atomic = "64", all(test, loom))))]
+mod guarded {
+    use super::Ordering;
+    use core::cell::UnsafeCell;
+
+    #[repr(C, align(8))]
+    pub(crate) struct AtomicU64(UnsafeCell<u64>);
+
+    // SAFETY: all access is in critical sections, of which there is one at a time.
+    unsafe impl Sync for AtomicU64 {}
+
+    impl AtomicU64 {
+        pub(crate) const fn new(value: u64) -> Self {
+            Self(UnsafeCell::new(value))
+        }
+
+        /// Puts what `new` makes of the value in its place, if anything; the value before. One section after the other: no
+        /// ordering is weaker than that.
+        fn update(&self, new: impl FnOnce(u64) -> Option<u64>) -> u64 {
+            critical_section::with(|_| {
+                // SAFETY: nobody else is in a critical section, and this one has no other reference.
+                let value = unsafe { &mut *self.0.get() };
+                let old = *value;
+                *value = new(old).unwrap_or(old);
+                old
+            })
+        }
+
+        pub(crate) fn load(&self, _: Ordering) -> u64 {
+            self.update(|_| None)
+        }
+
+        pub(crate) fn store(&self, value: u64, _: Ordering) {
+            self.update(|_| Some(value));
+        }
+
+        pub(crate) fn compare_exchange(&self, old: u64, new: u64, _: Ordering, _: Ordering) -> Result<u64, u64> {
+            let now = self.update(|now| (now == old).then_some(new));
+            if now == old { Ok(now) } else { Err(now) }
+        }
+
+        pub(crate) fn compare_exchange_weak(
+            &self,
+            old: u64,
+            new: u64,
+            ok: Ordering,
+            err: Ordering,
+        ) -> Result<u64, u64> {
+            self.compare_exchange(old, new, ok, err)
+        }
+
+        pub(crate) fn fetch_or(&self, bits: u64, _: Ordering) -> u64 {
+            self.update(|now| Some(now | bits))
+        }
+
+        pub(crate) fn fetch_and(&self, bits: u64, _: Ordering) -> u64 {
+            self.update(|now| Some(now & bits))
+        }
+    }
+}
+
 #[cfg(all(test, loom))]
 mod imp {
     use super::Ordering;
@@ -79,6 +154,8 @@ mod imp {
 
     /// `atomic::Atomic` over loom's 64-bit atomic. Values must not wrap in `fetch_add` and `fetch_sub`.
     pub(crate) struct Atomic<T>(loom::sync::atomic::AtomicU64, PhantomData<T>);
+
+    pub(crate) type AtomicU64 = Atomic<u64>;
 
     fn to_bits<T: NoUninit>(value: T) -> u64 {
         const { assert!(size_of::<T>() <= 8) };

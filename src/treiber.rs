@@ -19,8 +19,7 @@
 //!
 //! The stack is R. K. Treiber's ("Systems Programming: Coping with Parallelism", IBM RJ 5118, 1986).
 
-use crate::sync::{Atomic, Backoff, Ordering, const_fn};
-use bytemuck::NoUninit;
+use crate::sync::{Atomic, AtomicU64, Backoff, Ordering, const_fn};
 use core::num::NonZeroU32;
 
 /// The name of a record. Never zero, so that all-zero memory is an empty stack.
@@ -37,21 +36,22 @@ pub(crate) trait Links {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C, align(8))]
+#[derive(Clone, Copy)]
 struct Head {
     index: u32,
     tag: u32,
 }
 
-// SAFETY: two `u32` in eight bytes: no padding, no uninitialised byte.
-unsafe impl NoUninit for Head {}
-
-#[cfg(not(all(test, loom)))]
-const _: () = assert!(Atomic::<Head>::is_lock_free(), "bandolier needs 64-bit atomics");
-
 impl Head {
-    const EMPTY: Self = Self { index: 0, tag: 0 };
+    const EMPTY: u64 = Self { index: 0, tag: 0 }.word();
+
+    const fn word(self) -> u64 {
+        self.index as u64 | (self.tag as u64) << 32
+    }
+
+    const fn of(word: u64) -> Self {
+        Self { index: word as u32, tag: (word >> 32) as u32 }
+    }
 
     fn then(self, index: u32) -> Self {
         Self { index, tag: self.tag.wrapping_add(1) }
@@ -60,7 +60,7 @@ impl Head {
 
 /// A stack of records, and the exchanges that another party got in the way of.
 pub(crate) struct Stack {
-    head: Atomic<Head>,
+    head: AtomicU64,
 }
 
 /// How often an exchange failed because somebody else's came first.
@@ -70,7 +70,7 @@ pub(crate) struct Collisions(pub(crate) u32);
 impl Stack {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { head: Atomic::new(Head::EMPTY) }
+            Self { head: AtomicU64::new(Head::EMPTY) }
         }
     }
 
@@ -80,7 +80,7 @@ impl Stack {
         let mut collisions = Collisions::default();
         // Acquire, here and on failure: the record below, and what `pile` reads of it, were written before the Release of
         // the `push` that made this head. If it has been taken off since, what is read is stale, and the exchange fails.
-        let mut head = self.head.load(Ordering::Acquire);
+        let mut head = Head::of(self.head.load(Ordering::Acquire));
         loop {
             // Relaxed: published by the exchange below. Atomic, because a stale `pop` may read it at any time.
             links.next(index).store(head.index, Ordering::Relaxed);
@@ -88,9 +88,9 @@ impl Stack {
             let new = head.then(index.get());
             // Release: the link, and all that the owner wrote to the record, is seen by the `pop` that acquires
             // this head.
-            match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Acquire) {
+            match self.head.compare_exchange_weak(head.word(), new.word(), Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return collisions,
-                Err(now) => head = now,
+                Err(now) => head = Head::of(now),
             }
             collisions.0 += 1;
             backoff.spin();
@@ -100,7 +100,7 @@ impl Stack {
     /// The record on top, which may be somebody's by the time that it is looked at.
     pub(crate) fn top(&self) -> Option<Index> {
         // Acquire: what was written to the record before the Release of the `push` that made this head.
-        Index::new(self.head.load(Ordering::Acquire).index)
+        Index::new(Head::of(self.head.load(Ordering::Acquire)).index)
     }
 
     /// Takes the record on top, if there is one.
@@ -108,18 +108,18 @@ impl Stack {
         let backoff = Backoff::new();
         let mut collisions = Collisions::default();
         // Acquire: the link read below was written before the Release of the `push` that made this head.
-        let mut head = self.head.load(Ordering::Acquire);
+        let mut head = Head::of(self.head.load(Ordering::Acquire));
         loop {
             let Some(index) = Index::new(head.index) else {
                 return (None, collisions);
             };
-            let next = links.next(index).load(Ordering::Relaxed);
+            let new = head.then(links.next(index).load(Ordering::Relaxed));
             // Acquire on failure: as the load. Relaxed on success: the head that compares equal, tag and all, is the
             // one acquired when it was loaded. Every exchange is a read-modify-write, so the release sequence of each
             // `push` goes on through the exchanges above it.
-            match self.head.compare_exchange_weak(head, head.then(next), Ordering::Relaxed, Ordering::Acquire) {
+            match self.head.compare_exchange_weak(head.word(), new.word(), Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return (Some(index), collisions),
-                Err(now) => head = now,
+                Err(now) => head = Head::of(now),
             }
             collisions.0 += 1;
             backoff.spin();

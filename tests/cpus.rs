@@ -1,6 +1,12 @@
 //! Magazines of CPUs: restartable sequences under everything that restarts them, and what comes back.
 
-#![cfg(all(feature = "std", target_os = "linux", not(miri)))]
+#![cfg(all(
+    feature = "std",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
 
 mod common;
 

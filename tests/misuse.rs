@@ -5,98 +5,17 @@
 mod common;
 
 use bandolier::{Backend, Bandolier, FromGlobal, Os};
-use common::{child, layout, role};
+use common::court::{Expected, Telling, accused, confession, convicted, give, take};
+use common::{HARDENED, layout, role};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::alloc::System;
-use std::os::unix::process::ExitStatusExt;
-
-/// The heap as the program's own, which tells when it is used while that is forbidden.
-struct Telling(Bandolier);
 
 #[global_allocator]
-static HEAP: Telling = Telling(common::as_chosen(Bandolier::new()));
+static HEAP: Telling = Telling::new();
 
-static FORBIDDEN: AtomicBool = AtomicBool::new(false);
-const CONFESSION: &str = "allocated while dying\n";
-
-fn tell() {
-    if FORBIDDEN.load(Relaxed) {
-        // SAFETY: a buffer and its length.
-        unsafe { libc::write(2, CONFESSION.as_ptr().cast(), CONFESSION.len()) };
-    }
-}
-
-// SAFETY: every call is the inner allocator's.
-unsafe impl GlobalAlloc for Telling {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        tell();
-        // SAFETY: the caller's promise.
-        unsafe { self.0.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.dealloc(ptr, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        tell();
-        // SAFETY: the caller's promise.
-        unsafe { self.0.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        tell();
-        // SAFETY: the caller's promise.
-        unsafe { self.0.realloc(ptr, layout, new_size) }
-    }
-}
-
-/// What the line must say.
-struct Expected {
-    what: &'static str,
-    size: usize,
-    class: Option<usize>,
-}
-
-/// Runs `crime` in a process of its own, on a heap of its own. It is handed a function to call just before the call that
-/// must not return, with the address that the message must name.
-fn convicted(test: &str, expected: Expected, crime: impl FnOnce(&'static Bandolier<Os>, fn(*mut u8))) {
-    static VICTIM: Bandolier<Os> = Bandolier::with_backend(Os);
-    if role().is_some() {
-        crime(&VICTIM, |chunk| {
-            eprintln!("chunk {:#x}", chunk.addr());
-            FORBIDDEN.store(true, Relaxed);
-        });
-        std::process::exit(0);
-    }
-    let output = child(test, "crime");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{}: {said}", output.status);
-    let lines: Vec<_> = said.lines().collect();
-    let [chunk, line] = lines[..] else { panic!("not two lines: {said:?}") };
-    assert!(line.starts_with(&format!("bandolier: {}", expected.what)), "{line}");
-    assert!(line.contains(&format!("{chunk},")), "{line} does not name {chunk}");
-    assert!(line.contains(&format!("size {},", expected.size)), "{line}");
-    let slab = expected.class.map_or("in no slab".to_owned(), |bytes| format!("class {bytes}"));
-    assert!(line.ends_with(&slab), "{line} does not end with {slab}");
-}
-
-fn take(heap: &Bandolier<Os>, layout: Layout) -> *mut u8 {
-    // SAFETY: no test asks for a size of zero.
-    let block = unsafe { heap.alloc(layout) };
-    assert!(!block.is_null());
-    block
-}
-
-fn give(heap: &Bandolier<Os>, block: *mut u8, layout: Layout) {
-    // SAFETY: it is not: that is what is tested. The process ends here where it is a crime.
-    unsafe { heap.dealloc(block, layout) };
-}
-
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "hardened"))]
 mod chunks {
     use super::*;
     use std::thread;
@@ -294,8 +213,7 @@ unsafe impl Backend for Crooked {
         let block = self.0.acquire(wider)?;
         let off = layout.align() > 8 && CROOKED.load(Relaxed);
         if off {
-            eprintln!("chunk {:#x}", block.addr().get() + 8);
-            FORBIDDEN.store(true, Relaxed);
+            accused(block.as_ptr().wrapping_add(8));
         }
         // SAFETY: the block has eight bytes more than asked.
         Some(unsafe { block.add(usize::from(off) * 8) })
@@ -323,14 +241,10 @@ fn crooked_from(test: &str, prepare: Option<usize>, size: usize, align: usize, e
         unsafe { heap.alloc(layout(size, align)) };
         std::process::exit(0);
     }
-    let output = child(test, "crime");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{}: {said}", output.status);
-    let lines: Vec<_> = said.lines().collect();
-    let [chunk, line] = lines[..] else { panic!("not two lines: {said:?}") };
+    let line = confession(test);
     assert!(line.starts_with("bandolier: the back-end gave a misaligned block"), "{line}");
-    assert!(line.contains(&format!("{chunk},")), "{line} does not name {chunk}");
-    if let Some(size) = expected_size {
+    // A hardened heap asks for a larger one.
+    if let Some(size) = expected_size.filter(|_| !HARDENED) {
         assert!(line.contains(&format!("size {size}, align {align}")), "{line}");
     }
 }

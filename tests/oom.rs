@@ -4,8 +4,8 @@
 
 mod common;
 
-use bandolier::Bandolier;
-use common::{isolated, layout, scaled};
+use bandolier::{Bandolier, Os};
+use common::{HARDENED, isolated, layout, rounded, scaled};
 use core::alloc::GlobalAlloc;
 use core::ptr;
 
@@ -93,7 +93,8 @@ fn at_the_limit_there_is_null_and_after_frees_there_is_memory() {
         }
         no_limit();
         for (size, count) in found {
-            let got = size * count;
+            // Guards are addresses, too.
+            let got = count * if HARDENED { rounded::<Os>(layout(size, 8)) } else { size };
             assert!(got >= BUDGET / 2, "{got} bytes in blocks of {size} of {BUDGET}");
         }
         let _ = HEAP.reclaim();
@@ -171,7 +172,16 @@ fn threads_at_the_limit_get_errors_and_go_on() {
             limit(BUDGET);
             start.wait();
             let refused: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            // What they could not have is to be had now that it has been freed, by one, below the same limit.
+            let most = refused.iter().flatten().sum::<i32>();
+            let mut all: Vec<Vec<u8>> = (0..BUDGET / 2 / 2_000_000).map(|_| Vec::new()).collect();
+            let had = all.iter_mut().all(|buffer| buffer.try_reserve_exact(2_000_000).is_ok());
+            drop(all);
+            assert!(had, "not much came back after {most} refusals");
+            let _ = HEAP.reclaim();
+            let stats = HEAP.stats();
             no_limit();
+            assert!(stats.from_backend - stats.metadata <= 8 << 20, "{stats:?}");
             assert!(refused.iter().all(Option::is_some), "contents were damaged");
             assert!(refused.iter().flatten().sum::<i32>() > 0, "the limit was never met");
         });

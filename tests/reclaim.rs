@@ -4,7 +4,7 @@
 
 mod common;
 
-use bandolier::{Backend, Bandolier, Bounds, Os, Reclaimed, Reclaimer};
+use bandolier::{Backend, Bandolier, Bounds, Locator, Os, Reclaimed, Reclaimer};
 use common::forbid::forbid;
 use common::{Account, Block, Dice, Metered, child, isolated, layout, role, scaled};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -219,6 +219,7 @@ fn a_working_set_is_not_trimmed() {
 
 /// What a load needs again after each breath, a driver leaves it, once it has seen that; but not what a burst leaves on top.
 #[test]
+#[cfg_attr(feature = "hardened", ignore = "quarantine ends an interval later, and a step is judged by itself")]
 fn a_breath_is_left_and_a_burst_is_not() {
     let heap: &'static Heap = Box::leak(Box::new(heap().0.without_thread_caches()));
     let driver = Reclaimer::new(heap);
@@ -300,7 +301,13 @@ fn a_drain_without_membarrier_says_what_it_missed() {
         let (back, threads) = drained_without_membarrier(heap().0.per_thread());
         assert_eq!((back.missed_threads, back.missed_cpus, threads), (4, 0, 5), "{back:?}");
         assert!(back.total() > 0 && !back.is_complete(), "{back:?}");
-        let (back, _) = drained_without_membarrier(heap().0.per_cpu());
+        let cpus = heap().0.per_cpu();
+        Block::new(&cpus, layout(64, 8), 1).unwrap().free(&cpus);
+        if cpus.stats().locator != Locator::PerCpu {
+            // As above, and `tests/machine.rs` asks why.
+            return;
+        }
+        let (back, _) = drained_without_membarrier(cpus);
         assert!((1..=4096).contains(&back.missed_cpus) && back.total() > 0, "{back:?}");
         return;
     }

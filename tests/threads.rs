@@ -5,12 +5,12 @@
 mod common;
 
 use bandolier::{Backend, Bandolier, FromGlobal, Locator, Os, SizeClass};
-use common::{Block, Dice, child, isolated, layout, role, scaled};
+use common::{Block, Dice, QUARANTINE, child, isolated, layout, role, rounded, scaled};
 use core::alloc::GlobalAlloc;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::alloc::System;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -302,70 +302,6 @@ fn exit_handlers_may_allocate() {
     assert_eq!(output.status.code(), Some(DONE), "{output:?}");
 }
 
-// ---- forks ---------------------------------------------------------------------------------------------------------
-
-/// What a forked child does; 0 if all is well. It must not panic: other threads' locks may be taken for ever.
-fn in_the_child(seed: u64) -> i32 {
-    for round in 0..3 {
-        let mut dice = Dice::new(seed ^ round);
-        let mut held: [Option<Block>; 100] = [const { None }; 100];
-        for turn in 0..400 {
-            let place = dice.below(held.len());
-            match held[place].take() {
-                Some(block) => block.free(&HEAP),
-                None => held[place] = Block::new(&HEAP, dice.layout(300_000), turn),
-            }
-        }
-        let words = vec![round; 1000];
-        if words.iter().any(|&word| word != round) {
-            return 2;
-        }
-        held.into_iter().flatten().for_each(|block| block.free(&HEAP));
-        let _ = HEAP.reclaim();
-        HEAP.flush_thread();
-    }
-    if HEAP.stats().from_backend == 0 { 3 } else { 0 }
-}
-
-#[test]
-fn a_forked_child_of_a_busy_parent_goes_on() {
-    isolated("a_forked_child_of_a_busy_parent_goes_on", || {
-        let done = AtomicBool::new(false);
-        let done = &done;
-        thread::scope(|scope| {
-            for n in 0..3 {
-                scope.spawn(move || {
-                    while !done.load(Relaxed) {
-                        work(&HEAP, n);
-                        let _ = HEAP.reclaim();
-                    }
-                });
-            }
-            for n in 0..scaled(150, 100, 0) as u64 {
-                // SAFETY: the child only allocates, and ends with `_exit`.
-                let process = unsafe { libc::fork() };
-                assert!(process >= 0);
-                if process == 0 {
-                    // SAFETY: no conditions; ends a child that hangs.
-                    unsafe { libc::alarm(60) };
-                    let code = in_the_child(n);
-                    // SAFETY: no conditions.
-                    unsafe { libc::_exit(17 + code) };
-                }
-                let mut status = 0;
-                // SAFETY: a child of ours, and a place for its status.
-                assert_eq!(unsafe { libc::waitpid(process, &raw mut status, 0) }, process);
-                let ended = (libc::WIFEXITED(status), libc::WEXITSTATUS(status));
-                if ended != (true, 17) {
-                    done.store(true, Relaxed);
-                }
-                assert_eq!(ended, (true, 17), "status {status:#x} at fork {n}");
-            }
-            done.store(true, Relaxed);
-        });
-    });
-}
-
 // ---- many threads --------------------------------------------------------------------------------------------------
 
 #[test]
@@ -388,13 +324,14 @@ fn ten_thousand_short_threads_leave_the_memory_of_one() {
         let after = HEAP.stats();
         assert_eq!(after.threads, before.threads);
         let growth = after.from_backend.saturating_sub(before.from_backend);
-        assert!(growth <= Os::SEGMENT, "{growth} bytes more after the threads than before");
+        assert!(growth <= Os::SEGMENT + QUARANTINE, "{growth} bytes more after the threads than before");
         assert!(after.in_use <= before.in_use + (64 << 10), "{} to {}", before.in_use, after.in_use);
         // Two magazines of a KiB for each class of a CPU that came to be used meanwhile.
         let by_cpus = matches!(after.locator, Locator::Hybrid | Locator::PerCpu);
         let cpus = if by_cpus { thread::available_parallelism().map_or(1, usize::from) } else { 0 };
         assert!(
-            after.metadata_in_use <= before.metadata_in_use + (64 << 10) + cpus * 2 * SizeClass::COUNT * 1024,
+            after.metadata_in_use
+                <= before.metadata_in_use + (64 << 10) + cpus * 2 * SizeClass::COUNT * 1024 + QUARANTINE / 16,
             "{} to {}",
             before.metadata_in_use,
             after.metadata_in_use
@@ -439,7 +376,7 @@ fn what_a_consumer_frees_the_producer_gets_again() {
             }
             drop(send);
             consumer.join().unwrap();
-            let bound = WAITING * size.next_power_of_two() + SLACK;
+            let bound = WAITING * rounded::<Os>(layout(size, 8)).max(size.next_power_of_two()) + SLACK + QUARANTINE;
             assert!(rounds * size > 2 * bound, "the test proves nothing");
             let growth = most.saturating_sub(before);
             assert!(growth <= bound, "{growth} bytes of growth with blocks of {size}");

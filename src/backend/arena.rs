@@ -10,7 +10,7 @@
 //! - A page is handed out by whoever set its bit, and by nobody else until the bit is cleared.
 
 use super::Backend;
-use crate::sync::{Atomic, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -65,7 +65,7 @@ impl<const N: usize> Arena<N> {
     fn pages(&self) -> PageMap<'_> {
         // SAFETY: the first `FRONT` pages are zeroed by `new`, page-aligned, hold `WORDS` words, and are used as these
         // atomics only: `page` skips them.
-        PageMap(unsafe { core::slice::from_raw_parts(self.start().cast::<Atomic<u64>>().as_ptr(), Self::WORDS) })
+        PageMap(unsafe { core::slice::from_raw_parts(self.start().cast::<AtomicU64>().as_ptr(), Self::WORDS) })
     }
 
     fn page(&self, number: usize) -> NonNull<u8> {
@@ -135,7 +135,7 @@ struct Taken {
 }
 
 /// One bit a page, set = taken.
-struct PageMap<'a>(&'a [Atomic<u64>]);
+struct PageMap<'a>(&'a [AtomicU64]);
 
 impl PageMap<'_> {
     /// Takes a free run of pages that serves `layout`; page 0 is at the address `origin`. Blocks aligned to more than a page

@@ -14,21 +14,21 @@ use core::time::Duration;
 
 mod arena;
 mod global_alloc;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 mod native;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub(crate) mod os;
 
 pub use arena::Arena;
 pub use global_alloc::FromGlobal;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use os::Os;
 
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+#[cfg(not(all(feature = "std", not(all(test, loom)))))]
 mod none;
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use native::Native;
-#[cfg(not(all(feature = "std", any(unix, windows), not(all(test, loom)))))]
+#[cfg(not(all(feature = "std", not(all(test, loom)))))]
 pub use none::Nothing as Native;
 
 /// Says that there is one heap with a back-end of this type. Not to be had elsewhere.
@@ -107,6 +107,10 @@ pub unsafe trait Backend: Sync + 'static {
     /// Whether [`purge`](Self::purge) can give memory back. If not, it is not called.
     const PURGES: bool = false;
 
+    /// Whether [`guard`](Self::guard) can keep everybody off a range. If not, it is not called. Such a back-end does not move a
+    /// block that is to be smaller: it stays where it is, or [`remap`](Self::remap) says `None`.
+    const GUARDS: bool = false;
+
     /// The lowest address that a block can have; a multiple of [`UNIT`](Self::UNIT), and always the same. By default the
     /// addresses lie around zero, so that those of user space and of a kernel in the upper half are both among them.
     fn base(&self) -> usize {
@@ -151,6 +155,27 @@ pub unsafe trait Backend: Sync + 'static {
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
         let _ = (start, bytes);
         false
+    }
+
+    /// Makes every access to a range fault; whether it does now. With the feature `hardened` a heap puts such ranges around what
+    /// it hands out, as many as it can get. A block may be released with guards in it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`purge`](Self::purge).
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _ = (start, bytes);
+        false
+    }
+
+    /// Makes a range accessible again that was guarded; whether it is. It then reads as zero, or as it did before.
+    ///
+    /// # Safety
+    ///
+    /// The range lies in one acquired block, is the caller's, and was to be guarded, with success or without.
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _ = (start, bytes);
+        true
     }
 
     /// Hears that a block will be written from its start on without gaps, so that large pages under it would be filled. By

@@ -18,6 +18,7 @@ unsafe impl Backend for Native {
     const ADDRESS_BITS: u32 = Os::ADDRESS_BITS;
     const ZEROED: bool = Os::ZEROED;
     const PURGES: bool = Os::PURGES;
+    const GUARDS: bool = Os::GUARDS;
 
     fn base(&self) -> usize {
         Os.base()
@@ -43,6 +44,16 @@ unsafe impl Backend for Native {
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: the caller's promise.
         unsafe { Os.purge(start, bytes) }
+    }
+
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { Os.guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { Os.unguard(start, bytes) }
     }
 
     unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {

@@ -25,7 +25,7 @@ use super::cpu::{self, PLACES, Places, Seat};
 use super::pouch::Pouch;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
-use crate::geometry::CPUS;
+use crate::geometry::{CPUS, HARDENED};
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
@@ -245,7 +245,7 @@ impl Cpus {
         class: SizeClass,
         round: Round,
     ) -> bool {
-        post.push(class, round) || self.dealloc_slow(post, arsenal, backend, class, round)
+        (!HARDENED && post.push(class, round)) || self.dealloc_slow(post, arsenal, backend, class, round)
     }
 
     #[cold]
@@ -259,9 +259,7 @@ impl Cpus {
         round: Round,
     ) -> bool {
         let given = self.trade(post, arsenal, backend, class, |pair, pouch| {
-            if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, pouch);
-            }
+            pair.give(arsenal, backend, class, round, pouch);
         });
         given.is_some()
     }

@@ -382,9 +382,7 @@ impl Holster {
     /// As for [`alloc`](Self::alloc); and the chunk is the caller's.
     pub(crate) unsafe fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) {
         let work = |pair: &mut Pair| {
-            if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, &self.pouch);
-            }
+            pair.give(arsenal, backend, class, round, &self.pouch);
         };
         // SAFETY: the caller's promise.
         unsafe { self.with(class, work) }

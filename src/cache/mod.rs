@@ -9,6 +9,8 @@
 //! | `cpus`   | the CPU's, in a table              | a restartable sequence     | threads that have none of their own for a class |
 //! | `shared` | anybody's, claimed by one exchange | one exchange and one store | `no_std`, other heaps, before and after TLS |
 //!
+//! In a hardened heap chunks are taken from `loaded` only, and freed into `previous` only, which goes to the depot's quarantine.
+//!
 //! # Invariants
 //! - After a trade `previous` is wholly full, wholly empty, or no magazine (but for magazines that other threads left
 //!   behind half full), so at least one magazine's worth of operations lies between two trades.
@@ -32,6 +34,7 @@ pub(crate) mod shared;
 
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
+use crate::geometry::HARDENED;
 use crate::home::Home;
 use crate::magazine::{Round, Rounds, Top};
 use crate::size_class::SizeClass;
@@ -53,13 +56,13 @@ impl Pair {
         class: SizeClass,
         pouch: &Pouch<SPARES>,
     ) -> Option<Round> {
-        if self.previous.rounds() > Rounds(0) {
+        if !HARDENED && self.previous.rounds() > Rounds(0) {
             core::mem::swap(&mut self.loaded, &mut self.previous);
         } else if let Some(full) =
             arsenal.depot.take(class, pouch.home()).or_else(|| Self::take_abroad(arsenal, class, pouch.home()))
         {
-            let spare = core::mem::replace(&mut self.previous, self.loaded);
-            self.loaded = full;
+            let empty = core::mem::replace(&mut self.loaded, full);
+            let spare = if HARDENED { empty } else { core::mem::replace(&mut self.previous, empty) };
             pouch.discard(arsenal, spare);
         } else {
             self.refill(arsenal, backend, class, pouch);
@@ -95,7 +98,7 @@ impl Pair {
         class: SizeClass,
         pouch: &Pouch<SPARES>,
     ) {
-        if self.loaded == Top::NONE {
+        if !HARDENED && self.loaded == Top::NONE {
             core::mem::swap(&mut self.loaded, &mut self.previous);
         }
         if self.loaded == Top::NONE {
@@ -106,8 +109,68 @@ impl Pair {
         }
     }
 
+    /// Gives a chunk.
+    #[inline(always)]
+    pub(crate) fn give<B: Backend, const SPARES: usize>(
+        &mut self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        round: Round,
+        pouch: &Pouch<SPARES>,
+    ) {
+        if HARDENED {
+            self.quarantine(arsenal, backend, class, round, pouch);
+        } else if !self.push(round) {
+            self.dealloc(arsenal, backend, class, round, pouch);
+        }
+    }
+
+    /// Gives a chunk where it is not taken from: `previous` collects what is freed, and goes to the depot when it is full.
+    fn quarantine<B: Backend, const SPARES: usize>(
+        &mut self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        round: Round,
+        pouch: &Pouch<SPARES>,
+    ) {
+        if self.previous.room() == Rounds(0) {
+            pouch.note(arsenal, usize::from(self.previous.rounds().0) * class.bytes());
+            match pouch.arm(arsenal, backend, class) {
+                Some(empty) => {
+                    arsenal.depot.give(class, core::mem::replace(&mut self.previous, empty), pouch.home());
+                    self.thin_out(arsenal, backend, class, pouch);
+                }
+                // SAFETY: the pair owned the magazine, and goes on with it emptied.
+                None => self.previous = unsafe { arsenal.spill(backend, self.previous) },
+            }
+        }
+        // SAFETY: the pair owns the magazine, and goes on with what becomes of it; the caller owns the chunk.
+        match unsafe { self.previous.push(round) } {
+            Some(previous) => self.previous = previous,
+            // There is no memory for a magazine: past all of them.
+            None => arsenal.give(backend, &mut [round]),
+        }
+    }
+
+    /// Spills what has been longest in the depot, if that has enough.
+    fn thin_out<B: Backend, const SPARES: usize>(
+        &self,
+        arsenal: &Arsenal,
+        backend: &B,
+        class: SizeClass,
+        pouch: &Pouch<SPARES>,
+    ) {
+        let enough = arsenal.depot.has_enough(class, pouch.home());
+        if let Some(oldest) = enough.then(|| arsenal.depot.take(class, pouch.home())).flatten() {
+            // SAFETY: taken from the depot, so ours, and discarded empty.
+            pouch.discard(arsenal, unsafe { arsenal.spill(backend, oldest) });
+        }
+    }
+
     /// Gives a chunk, when `loaded` is full.
-    pub(crate) fn dealloc<B: Backend, const SPARES: usize>(
+    fn dealloc<B: Backend, const SPARES: usize>(
         &mut self,
         arsenal: &Arsenal,
         backend: &B,

@@ -106,10 +106,8 @@ impl Slots {
     pub(crate) fn dealloc<B: Backend>(&self, arsenal: &Arsenal, backend: &B, class: SizeClass, round: Round) -> Home {
         let home = Home::of_stack();
         let given = self.with(class, home, |pair, pouch| {
-            if !pair.push(round) {
-                pair.dealloc(arsenal, backend, class, round, pouch);
-                pouch.settle(arsenal);
-            }
+            pair.give(arsenal, backend, class, round, pouch);
+            pouch.settle(arsenal);
         });
         if given.is_none() {
             arsenal.give(backend, &mut [round]);

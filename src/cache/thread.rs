@@ -29,7 +29,7 @@ use super::holster::{Holster, Unworn};
 use super::holsters::Holsters;
 use crate::arsenal::Arsenal;
 use crate::backend::Backend;
-use crate::geometry::WORN_BYTES;
+use crate::geometry::{HARDENED, WORN_BYTES};
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::size_class::{PerClass, SizeClass};
@@ -73,8 +73,8 @@ const OWN: u16 = u16::MAX;
 /// Times that a thread finds itself searched until it takes another holster.
 const PATIENCE: u16 = 4096;
 
-/// Times that it comes by with its own magazines until it looks which of them it needs no longer.
-const TERM: u16 = 8192;
+/// Times that it comes by with its own magazines until it looks which of them it needs no longer; of a hardened heap each free is one.
+const TERM: u16 = if HARDENED { 64_000 } else { 8192 };
 
 const _: () = assert!(SizeClass::COUNT <= u64::BITS as usize);
 
@@ -376,8 +376,21 @@ mod local {
         std::thread_local! {
             static HOOK: Hook = const { Hook };
         }
+        // Where thread-locals are keys of the system (Windows with GNU's tools) all of them have an end, and what was made last ends
+        // first: the hook, before the caches that it looks at.
+        with(true, |_| ());
+        with(false, |_| ());
         HOOK.try_with(|_| ()).is_ok()
     }
+}
+
+/// Why threads cannot have caches just now; `None` if they can.
+#[cfg(not(all(test, loom)))]
+pub(crate) fn why_not() -> Option<&'static str> {
+    #[cfg(any(unix, windows))]
+    return crate::backend::os::no_thread_exit().then_some("the system has no key left to tell of a thread's exit");
+    #[cfg(not(any(unix, windows)))]
+    None
 }
 
 #[cfg(not(all(test, loom)))]

@@ -1,7 +1,9 @@
 //! Blocks that are no chunks: runs of units, and what the back-end serves itself.
 
 use super::{Bandolier, Heap, Kind, ROOM, Use};
+use crate::arsenal::Outer;
 use crate::backend::Backend;
+use crate::geometry::{CHECKED, HARDENED};
 use crate::segment::Contents;
 use crate::supply::LARGE;
 use crate::surplus::{Budget, Scope};
@@ -10,33 +12,33 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
 impl<B: Backend> Bandolier<B> {
-    /// The layout that a large block has in the back-end.
-    pub(super) fn large(layout: Layout) -> Option<Layout> {
-        Layout::from_size_align(layout.size().max(1), layout.align()).ok()
-    }
-
     /// A block that is no chunk.
     #[cold]
     #[inline(never)]
     pub(super) fn alloc_block(&self, layout: Layout, purpose: Use) -> *mut u8 {
         let Some(heap) = self.heap() else { return ptr::null_mut() };
-        let mut block = self.take_block(heap, layout, purpose);
-        // More than the heap has could not be freed up here, unless it is a limit that refuses it.
-        let drawn = &heap.arsenal.drawn;
-        if block.is_none() && drawn.may_have(layout.size()) {
-            block = self.rescued(heap, layout.size(), || self.take_block(heap, layout, purpose));
-        }
+        let take = || self.take_block(heap, layout, purpose);
+        let block = take().or_else(|| {
+            // More than the heap has could not be freed up here, unless it is a limit that refuses it.
+            let (drawn, bytes) = (&heap.arsenal.drawn, layout.size());
+            if drawn.may_have(bytes) {
+                self.rescued(heap, bytes, bytes, take)
+            } else {
+                // A soft limit that refused it may have been lifted just now.
+                let _grant = drawn.grant();
+                take()
+            }
+        });
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     pub(super) fn take_block(&self, heap: &Heap, layout: Layout, purpose: Use) -> Option<NonNull<u8>> {
         if Self::kind(layout) == Kind::Large {
-            let (supply, layout) = (heap.arsenal.supply(&*self.backend), Self::large(layout)?);
-            let block = match purpose {
+            let block = heap.arsenal.take_large(&*self.backend, layout, |supply, layout| match purpose {
                 Use::Any => supply.acquire(LARGE, layout),
                 Use::Zeroed => supply.acquire_zeroed(LARGE, layout),
                 Use::Growing => supply.acquire_dense(LARGE, layout),
-            }?;
+            })?;
             tell::allocated(|| heap.address(), block.as_ptr(), layout.size(), purpose == Use::Zeroed);
             return Some(block);
         }
@@ -63,11 +65,9 @@ impl<B: Backend> Bandolier<B> {
             heap.arsenal.give_run(&*self.backend, block, layout.size().max(1), layout.align(), home);
             return self.ebb(heap, home);
         }
-        if let Some(layout) = Self::large(layout) {
-            tell::returned(block.as_ptr(), layout.size());
-            // SAFETY: acquired in `take_block` with this layout; unused, by the caller's promise.
-            unsafe { heap.arsenal.supply(&*self.backend).release(LARGE, block, layout) };
-        }
+        tell::returned(block.as_ptr(), layout.size());
+        // SAFETY: taken in `take_block` with this layout; unused, by the caller's promise.
+        unsafe { heap.arsenal.give_large(&*self.backend, block, layout) };
     }
 
     /// Gives a block its new size without copying, if that can be done.
@@ -86,9 +86,19 @@ impl<B: Backend> Bandolier<B> {
                 self.ebb(heap, home);
                 fits.then(|| if shrinks { block } else { Self::resized(heap, block, old, new) })
             }
-            (Kind::Chunk(from), Kind::Chunk(to)) => (from == to).then(|| Self::resized(heap, block, old, new)),
+            (Kind::Chunk(from), Kind::Chunk(to)) => {
+                if CHECKED && from == to {
+                    self.note_kept(block.as_ptr(), from, old, new.size());
+                }
+                (from == to).then(|| Self::resized(heap, block, old, new))
+            }
+            // SAFETY: the caller's promise.
+            (Kind::Large, Kind::Large) if HARDENED => unsafe {
+                let shrunk = heap.arsenal.shrink_large(&*self.backend, block, old, new);
+                shrunk.then(|| Self::resized(heap, block, old, new))
+            },
             (Kind::Large, Kind::Large) => {
-                let (old, new) = (Self::large(old)?, Self::large(new)?);
+                let (old, new) = (Outer::of::<B>(old)?.layout, Outer::of::<B>(new)?.layout);
                 // SAFETY: acquired with this layout; the caller goes on with the answer only.
                 let remap = || unsafe { self.remap(heap, block, old, new) };
                 remap().or_else(|| {
@@ -96,7 +106,7 @@ impl<B: Backend> Bandolier<B> {
                     drawn.is_soft(more).then(|| self.rescue(heap))?;
                     heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
                     remap().or_else(|| {
-                        let _grant = drawn.exceed(more)?;
+                        let _grant = drawn.exceed(more, more)?;
                         remap()
                     })
                 })
@@ -132,12 +142,16 @@ impl<B: Backend> Bandolier<B> {
     #[inline(never)]
     pub(super) unsafe fn realloc_slow(&self, block: *mut u8, old: Layout, new: Layout) -> *mut u8 {
         if let Some(block) = NonNull::new(block) {
+            if HARDENED {
+                self.check_kept(block, old);
+            }
             // SAFETY: the caller's promise.
             if let Some(resized) = unsafe { self.resize_block(block, old, new) } {
                 return resized.as_ptr();
             }
         }
-        let moved = Self::alloc_other(new, Use::Growing, self);
+        let purpose = if new.size() > old.size() { Use::Growing } else { Use::Any };
+        let moved = Self::alloc_other(new, purpose, self);
         if !moved.is_null() {
             // SAFETY: both blocks have that many bytes, and the new one is disjoint from the old.
             unsafe { ptr::copy_nonoverlapping(block, moved, old.size().min(new.size())) };

@@ -186,6 +186,8 @@ impl<B: Backend> Bandolier<B> {
             Caches::Cpu if why.is_none() => (Locator::PerCpu, None),
             Caches::Hybrid | Caches::Cpu => (own, why),
             Caches::Thread if own == Locator::Shared => (own, Some("without `std` threads have no caches")),
+            #[cfg(all(feature = "std", not(all(test, loom))))]
+            Caches::Thread if thread::why_not().is_some() => (Locator::Shared, thread::why_not()),
             Caches::Thread => (own, None),
             Caches::Shared => (Locator::Shared, None),
         }

@@ -10,6 +10,7 @@
 
 mod blocks;
 mod caches;
+mod checks;
 mod verbs;
 
 use crate::arsenal::Arsenal;
@@ -20,13 +21,13 @@ use crate::cache::holsters::Holsters;
 use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;
-use crate::geometry::UNITS;
+use crate::geometry::{CHECKED, HARDENED, UNITS};
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::passes::TRIES;
 use crate::reclaim;
+use crate::segment::guards;
 use crate::size_class::SizeClass;
-use crate::slab::CHECKED;
 use crate::supply::{Drawn, METADATA, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
@@ -93,6 +94,9 @@ impl Heap {
         // SAFETY: the caller's promise; the heap there was written just now, and nobody else knows it.
         let heap = unsafe { &mut *place.as_ptr() };
         heap.arsenal.tidy = reclaim::tidier::<B>();
+        if HARDENED {
+            heap.arsenal.slabs.dice.seed(checks::seed(place));
+        }
         #[cfg(not(all(test, loom)))]
         if B::SOLE.is_some() {
             heap.told = Caches::of_environment();
@@ -152,13 +156,28 @@ enum Kind {
 /// allocator that is gone. One with thread caches can do that only when no thread keeps magazines of it any more;
 /// otherwise its memory is leaked. A heap that is meant to be dropped is best made
 /// [`without_thread_caches`](Self::without_thread_caches).
+///
+/// # Signals, forks, and libraries that are unloaded
+///
+/// A signal handler may take and free blocks of a heap of which threads have no magazines of their own, once the thread has used it:
+/// one made [`without_thread_caches`](Self::without_thread_caches), or [`per_cpu`](Self::per_cpu) where
+/// [`Stats::locator`](crate::Stats::locator) says so. Not of any other: the fast path of a thread's own magazines is no single
+/// instruction, and a handler would come between two.
+///
+/// A child forked from a process with many threads goes on with all heaps as they are. What other threads had in their
+/// magazines or hands at that moment is lost to it; it waits for none of them. A child that shares its parent's memory until it
+/// executes another program (`vfork`) must not allocate.
+///
+/// A library that has a heap as its global allocator may be loaded and unloaded beside threads that have used it and live on.
+/// What that heap holds stays with the process, for blocks of it may be in use: after [`reclaim`](Self::reclaim) that is what was
+/// never freed, and some 200 KiB of addresses for records, of which some 50 KiB are resident.
 pub struct Bandolier<B: Backend = Native> {
     heap: AtomicPtr<Heap>,
     caches: Caches,
     backend: ManuallyDrop<B>,
 }
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 impl Bandolier {
     /// The heap of the process, on the operating system's memory. There is one: all values of this type are names of it,
     /// and none takes it away when it is dropped.
@@ -170,7 +189,7 @@ impl Bandolier {
     }
 }
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 impl Default for Bandolier {
     fn default() -> Self {
         Self::new()
@@ -181,7 +200,7 @@ impl Default for Bandolier {
 const ROOM: usize = 16;
 
 fn step_aside() {
-    #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+    #[cfg(all(feature = "std", not(all(test, loom))))]
     crate::backend::os::step_aside();
     core::hint::spin_loop();
 }
@@ -196,10 +215,11 @@ impl<B: Backend> Bandolier<B> {
 
     /// The largest chunk that a slab is cut into, in bytes.
     const CHUNK_LIMIT: usize = if B::UNIT / 2 < SizeClass::MAX_BYTES { B::UNIT / 2 } else { SizeClass::MAX_BYTES };
-    /// The largest run of units, in bytes: a whole segment.
+    /// The largest run of units, in bytes: a whole segment, less what guards take.
     const RUN_LIMIT: usize = {
         let most = UNITS as usize * B::UNIT;
-        if B::SEGMENT < most { B::SEGMENT } else { most }
+        let segment = if B::SEGMENT < most { B::SEGMENT } else { most };
+        segment - 4 * guards::<B>() as usize * B::UNIT
     };
 
     const_fn! {
@@ -327,7 +347,7 @@ impl<B: Backend> Bandolier<B> {
         };
         tell::allocated(|| self.identity().addr(), chunk, layout.size(), false);
         if CHECKED {
-            self.check(chunk, class, layout, true);
+            self.note_taken(chunk, class, layout);
         }
         chunk
     }
@@ -336,9 +356,10 @@ impl<B: Backend> Bandolier<B> {
     fn dealloc_chunk(&self, chunk: Round, class: SizeClass, layout: Layout) {
         tell::freed(|| self.identity().addr(), chunk.as_ptr(), layout.size());
         if CHECKED {
-            self.check(chunk.as_ptr(), class, layout, false);
+            self.note_given(chunk, class, layout);
         }
-        if !self.push(class, chunk) {
+        // What a hardened heap gets back is not handed out again soon.
+        if HARDENED || !self.push(class, chunk) {
             Self::dealloc_slow(chunk, class, self);
         }
     }
@@ -346,7 +367,8 @@ impl<B: Backend> Bandolier<B> {
     #[inline(always)]
     fn alloc_zeroed_chunk(&self, class: SizeClass, layout: Layout) -> *mut u8 {
         let chunk = self.alloc_chunk(class, layout);
-        if !chunk.is_null() {
+        // What is free in a hardened heap is zero.
+        if !HARDENED && !chunk.is_null() {
             // SAFETY: the chunk is ours and has at least the size of the layout.
             unsafe { chunk.write_bytes(0, layout.size()) };
         }
@@ -461,14 +483,14 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.rescued(heap, B::SEGMENT, || self.take(heap, class))
+        self.rescued(heap, B::UNIT, B::SEGMENT, || self.take(heap, class))
     }
 
     /// As [`alloc_slow`](Self::alloc_slow).
     #[cold]
     #[inline(never)]
     fn dealloc_slow(chunk: Round, class: SizeClass, this: &Self) {
-        let post = this.made().and_then(|heap| this.post_at_once(heap, class));
+        let post = if HARDENED { None } else { this.made().and_then(|heap| this.post_at_once(heap, class)) };
         if !post.is_some_and(|post| post.push(class, chunk)) {
             Self::dealloc_slower(chunk, class, this);
         }
@@ -490,9 +512,9 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// Before saying that there is no memory for a block, of which `bytes` more would have to be drawn: does what can be done, and
-    /// asks again after each.
-    fn rescued<R>(&self, heap: &Heap, bytes: usize, take: impl Fn() -> Option<R>) -> Option<R> {
+    /// Before saying that there is no memory for a block, for which `least` to `most` bytes would have to be drawn: does what can
+    /// be done, and asks again after each.
+    fn rescued<R>(&self, heap: &Heap, least: usize, most: usize, take: impl Fn() -> Option<R>) -> Option<R> {
         let passes = &heap.arsenal.passes;
         let before = passes.before();
         self.rescue(heap);
@@ -501,13 +523,14 @@ impl<B: Backend> Bandolier<B> {
             take()
         });
         let granted = rescued.or_else(|| {
-            let _grant = heap.arsenal.drawn.exceed(bytes)?;
+            let _grant = heap.arsenal.drawn.exceed(least, most)?;
             take()
         });
         if granted.is_some() || !passes.were_since(before) {
             return granted;
         }
         // Others have in their hands what there is, or had.
+        let then = passes.before();
         for _ in 0..TRIES {
             let over = !passes.is_under_way();
             step_aside();
@@ -516,6 +539,7 @@ impl<B: Backend> Bandolier<B> {
                 return taken;
             }
         }
+        passes.write_off(then);
         None
     }
 
@@ -524,13 +548,6 @@ impl<B: Backend> Bandolier<B> {
         let _ = self.hand_in(heap);
         reclaim::drain(&heap.arsenal, &*self.backend, Scope::All, &Budget::of(usize::MAX));
         heap.arsenal.retire_idle(&*self.backend, Scope::All);
-    }
-
-    #[cold]
-    fn check(&self, chunk: *mut u8, class: SizeClass, layout: Layout, held: bool) {
-        if let (Some(heap), Some(chunk)) = (self.made(), NonNull::new(chunk)) {
-            heap.arsenal.note(&*self.backend, chunk, class, layout.size(), layout.align(), held);
-        }
     }
 
     // ---- runs and large blocks ---------------------------------------------------------------------------------------
@@ -629,6 +646,9 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
         let class = |layout| SizeClass::usual(layout, Self::CHUNK_LIMIT);
         match (class(layout), class(new)) {
             (Some(from), Some(to)) if from == to => {
+                if CHECKED {
+                    self.note_kept(ptr, from, layout, new_size);
+                }
                 tell::resized(|| self.identity().addr(), ptr, layout.size(), new_size)
             }
             // SAFETY: the caller's promise.

@@ -8,10 +8,10 @@ use crate::stats::{Bounds, Reclaimed};
 use core::fmt;
 use core::time::Duration;
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 mod running;
 
-#[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 pub use running::Running;
 
 /// Gives back what a heap has not needed for a while, step by step.

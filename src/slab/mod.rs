@@ -30,7 +30,8 @@
 mod record;
 
 use crate::backend::Backend;
-use crate::geometry::{NARROW_WORDS, UNITS, WIDE_WORDS, WORD_BITS};
+use crate::dice::Dice;
+use crate::geometry::{HARDENED, NARROW_WORDS, UNITS, WIDE_WORDS, WORD_BITS};
 use crate::magazine::Round;
 use crate::pool::Pool;
 use crate::segment::{Contents, Run};
@@ -45,8 +46,6 @@ use core::ptr::NonNull;
 use record::{Narrow, NoChunk, Shape, Slab, State, Wide, first_bits};
 pub(crate) use record::{NotTaken, SlabId};
 
-/// Debug builds keep a second bitmap: which chunks the program holds. It finds every double free, at once.
-pub(crate) const CHECKED: bool = cfg!(debug_assertions) && !cfg!(all(test, loom));
 /// Slabs of one class with free chunks, by how free they are, and what is known of all slabs of the class: a cache
 /// line.
 #[repr(align(64))]
@@ -86,11 +85,22 @@ pub(crate) struct Held {
     id: SlabId,
 }
 
+/// What a program does with a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    Taken,
+    Given,
+    /// Holds it still.
+    Kept,
+}
+
 /// All slabs of a heap.
 pub(crate) struct Slabs {
     narrow: Pool<Narrow>,
     wide: Pool<Wide>,
     classes: PerClass<Partial>,
+    /// Which free chunks of a slab are taken, in a hardened heap.
+    pub(crate) dice: Dice,
 }
 
 impl Slabs {
@@ -106,6 +116,7 @@ impl Slabs {
                     taken: Counter::new(),
                     idle: Atomic::new(0),
                 }; SizeClass::COUNT]),
+                dice: Dice::new(),
             }
         }
     }
@@ -203,12 +214,13 @@ impl Slabs {
         slab.shape().map_or(0, |shape| Partial::quarter(count, shape.capacity))
     }
 
-    /// Takes up to `chunks.len()` chunks from a held slab, lowest address first, and lets go of it; how many, and how many
-    /// of them may be without pages.
+    /// Takes up to `chunks.len()` chunks from a held slab, lowest address first (but of a hardened heap any, in any order), and lets
+    /// go of it; how many, and how many of them may be without pages.
     pub(crate) fn take(&self, held: Held, chunks: &mut [MaybeUninit<Round>]) -> (usize, usize) {
         let slab = self.slab(held.id);
         let Some(shape) = slab.shape() else { return (0, 0) };
-        let taken = slab.take(&shape, chunks);
+        let taken =
+            if HARDENED { slab.take_any(&shape, chunks, &mut self.dice.throws()) } else { slab.take(&shape, chunks) };
         slab.unused.set(false);
         let purged = usize::from(slab.purged.get());
         slab.purged.set(purged.saturating_sub(taken) as u16);
@@ -345,8 +357,8 @@ impl Slabs {
         );
     }
 
-    /// Calls `each` with the start and length of every stretch of whole pages of `page` bytes that lie in free chunks of
-    /// listed slabs of `class`, if chunks were given to the slab since the last time, as long as the budget has something
+    /// Has `each` purge every stretch of whole pages of `page` bytes, by start and length, that lie in free chunks of
+    /// listed slabs of `class`, and say whether it did, if chunks were given to the slab since the last time, as long as the budget has something
     /// left. Nobody else has the pages while `each` runs.
     ///
     /// It is worth while to look at slabs of which since then more came back than is still out; so while the
@@ -358,7 +370,7 @@ impl Slabs {
         page: usize,
         scope: Scope,
         budget: &Budget<'_>,
-        mut each: impl FnMut(NonNull<u8>, usize),
+        mut each: impl FnMut(NonNull<u8>, usize) -> bool,
     ) {
         self.sweep(
             class,
@@ -377,15 +389,19 @@ impl Slabs {
                 };
                 if due {
                     slab.witness.touch();
-                    slab.purged.set(count as u16);
+                    let mut done = true;
                     slab.each_free(|first, count| {
                         let (start, end) = (first * class.bytes(), (first + count) * class.bytes());
                         let (start, end) = (start.next_multiple_of(page), end & !(page - 1));
                         if start < end {
                             // SAFETY: inside the slab's run, which begins at a page.
-                            each(unsafe { shape.run.start.add(start) }, end - start);
+                            done &= each(unsafe { shape.run.start.add(start) }, end - start);
                         }
                     });
+                    // What was refused is asked for again.
+                    if done {
+                        slab.purged.set(count as u16);
+                    }
                 }
                 Some(held)
             },
@@ -397,18 +413,22 @@ impl Slabs {
         self.slab(id).shape().map(|shape| shape.class)
     }
 
-    /// Notes that the program holds the chunk at `address` now, or does no longer; debug builds only. Says what is
-    /// wrong with that.
-    pub(crate) fn note(&self, id: SlabId, address: usize, held: bool) -> Result<(), &'static str> {
+    /// Notes what the program does with the chunk at `address`, where that is noted. Says what is wrong with it.
+    pub(crate) fn note(&self, id: SlabId, address: usize, hold: Hold) -> Result<(), &'static str> {
         let slab = self.slab(id);
         let shape = slab.shape().ok_or("free of a chunk in a retired slab")?;
         let (word, bit) = slab.bit(&shape, address).map_err(|NoChunk| "free of an address inside a chunk")?;
         let Some(word) = slab.held().get(word) else { return Ok(()) };
         // Relaxed: each bit has one owner, unless the program frees twice, and then any order will do.
-        let before = if held { word.fetch_or(bit, Ordering::Relaxed) } else { word.fetch_and(!bit, Ordering::Relaxed) };
-        match (before & bit != 0, held) {
-            (false, false) => Err("double free"),
-            (true, true) => Err("a chunk in use was handed out again"),
+        let before = match hold {
+            Hold::Taken => word.fetch_or(bit, Ordering::Relaxed),
+            Hold::Given => word.fetch_and(!bit, Ordering::Relaxed),
+            Hold::Kept => word.load(Ordering::Relaxed),
+        };
+        match (before & bit != 0, hold) {
+            (true, Hold::Taken) => Err("a chunk in use was handed out again"),
+            (false, Hold::Given) => Err("double free"),
+            (false, Hold::Kept) => Err("realloc of a free chunk"),
             _ => Ok(()),
         }
     }
@@ -471,7 +491,9 @@ mod tests {
             let (id, mut chunks) = (held.id(), std::vec![MaybeUninit::uninit(); 4096]);
             let (taken, _) = slabs.take(held, &mut chunks);
             // SAFETY: `take` has written that many.
-            (id, chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect::<Vec<_>>())
+            let mut chunks = chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect::<Vec<_>>();
+            chunks.sort_unstable();
+            (id, chunks)
         };
         work(&slabs, class, [full(), full()]);
         // SAFETY: nobody uses any of it any more.
@@ -505,6 +527,7 @@ mod tests {
                 visits += 1;
                 let other = slabs.pop(class).expect("the other slab is hidden");
                 slabs.settle(other, 0);
+                true
             });
             assert_eq!(visits, 2);
         });

@@ -3,18 +3,19 @@
 //! Bits are set by anybody who gives, and cleared by the party that holds the slab; the words of this file's parent say who
 //! that is and what orders them.
 
-use super::CHECKED;
-use crate::geometry::{NARROW_WORDS, WIDE_WORDS, WORD_BITS};
+use crate::dice::Throws;
+use crate::geometry::{CHECKED, NARROW_WORDS, WIDE_WORDS, WORD_BITS};
 use crate::magazine::Round;
 use crate::pool::Record;
 use crate::segment::Run;
 use crate::size_class::SizeClass;
-use crate::sync::{Atomic, Ordering, Witness, array};
+use crate::sync::{Atomic, AtomicU64, Ordering, Witness, array};
 use crate::treiber::Index;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+/// Where the program's hold on each chunk is noted, there is a second bitmap: it finds every double free, at once.
 const BITMAPS: usize = if CHECKED { 2 } else { 1 };
 
 /// The name of a slab: its index, and which of the two pools it is in.
@@ -75,7 +76,7 @@ pub(super) struct Shape {
 
 /// A slab's record, out of band, on cache lines of its own. `W` is an array of words, of one of two lengths.
 #[repr(align(64))]
-pub(super) struct Slab<W: ?Sized = [Atomic<u64>]> {
+pub(super) struct Slab<W: ?Sized = [AtomicU64]> {
     pub(super) next: Atomic<u32>,
     pub(super) state: Atomic<u32>,
     pub(super) shape: Cell<Option<Shape>>,
@@ -91,7 +92,7 @@ pub(super) struct Slab<W: ?Sized = [Atomic<u64>]> {
 // of them are gone.
 unsafe impl<W: Sync + ?Sized> Sync for Slab<W> {}
 
-impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
+impl<const N: usize> Record for Slab<[AtomicU64; N]> {
     fn new(_: Index) -> Self {
         Self {
             next: Atomic::new(0),
@@ -100,7 +101,7 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
             purged: Cell::new(0),
             unused: Cell::new(false),
             witness: Witness::new(),
-            words: array![Atomic::new(0); N],
+            words: array![AtomicU64::new(0); N],
         }
     }
 
@@ -116,8 +117,8 @@ impl<const N: usize> Record for Slab<[Atomic<u64>; N]> {
     }
 }
 
-pub(super) type Narrow = Slab<[Atomic<u64>; NARROW_WORDS * BITMAPS]>;
-pub(super) type Wide = Slab<[Atomic<u64>; WIDE_WORDS * BITMAPS]>;
+pub(super) type Narrow = Slab<[AtomicU64; NARROW_WORDS * BITMAPS]>;
+pub(super) type Wide = Slab<[AtomicU64; WIDE_WORDS * BITMAPS]>;
 
 /// 2⁴⁰ over the chunk size, rounded up: `offset * INVERSE >> 40` is `offset / size` for every offset below 2²⁴ (the
 /// error is below `offset * size / 2⁴⁰ < 1 / size`).
@@ -153,12 +154,12 @@ impl Slab {
         self.shape.get()
     }
 
-    pub(super) fn bitmap(&self) -> &[Atomic<u64>] {
+    pub(super) fn bitmap(&self) -> &[AtomicU64] {
         &self.words[..self.words.len() / BITMAPS]
     }
 
     /// The shadow bitmap of debug builds.
-    pub(super) fn held(&self) -> &[Atomic<u64>] {
+    pub(super) fn held(&self) -> &[AtomicU64] {
         &self.words[self.words.len() / BITMAPS..]
     }
 
@@ -230,8 +231,31 @@ impl Slab {
 
     /// Takes up to `chunks.len()` chunks, lowest address first; the holder's right.
     pub(super) fn take(&self, shape: &Shape, chunks: &mut [MaybeUninit<Round>]) -> usize {
+        self.take_from(0, shape, chunks, lowest)
+    }
+
+    /// Takes up to `chunks.len()` chunks, any of them, in any order; the holder's right.
+    pub(super) fn take_any(&self, shape: &Shape, chunks: &mut [MaybeUninit<Round>], throws: &mut Throws) -> usize {
+        let taken = self.take_from(throws.below(self.bitmap().len()), shape, chunks, |free, most| {
+            let turn = throws.below(WORD_BITS as usize) as u32;
+            lowest(free.rotate_right(turn), most).rotate_left(turn)
+        });
+        throws.shuffle(&mut chunks[..taken]);
+        taken
+    }
+
+    /// Takes up to `chunks.len()` chunks, beginning with the word `first`; of each word the ones that `choose` says.
+    #[inline]
+    fn take_from(
+        &self,
+        first: usize,
+        shape: &Shape,
+        chunks: &mut [MaybeUninit<Round>],
+        mut choose: impl FnMut(u64, usize) -> u64,
+    ) -> usize {
         let mut taken = 0;
-        for (place, word) in self.bitmap().iter().enumerate() {
+        let (before, from) = self.bitmap().split_at(first);
+        for (place, word) in (first..).zip(from).chain(before.iter().enumerate()) {
             if taken == chunks.len() {
                 break;
             }
@@ -240,7 +264,7 @@ impl Slab {
             if free == 0 {
                 continue;
             }
-            let ours = lowest(free, chunks.len() - taken);
+            let ours = choose(free, chunks.len() - taken);
             // Acquire: all that the chunks' last users did with them, by the Release of their `set_word`.
             word.fetch_and(!ours, Ordering::Acquire);
             for bit in Bits(ours) {

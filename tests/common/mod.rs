@@ -3,8 +3,11 @@
 
 #![allow(dead_code, reason = "every test binary uses some of it")]
 
+#[cfg(all(feature = "std", unix))]
+pub(crate) mod court;
 #[cfg(target_os = "linux")]
 pub(crate) mod forbid;
+pub(crate) mod hands;
 
 use bandolier::{Backend, Bandolier, FromGlobal, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
@@ -51,6 +54,17 @@ pub(crate) const fn as_chosen<B: Backend>(heap: Bandolier<B>) -> Bandolier<B> {
             _ => panic!("BANDOLIER_CACHES is none of hybrid, per-thread, per-cpu"),
         },
     }
+}
+
+/// Whether the heap is hardened: blocks have guards around them, what is freed waits in quarantine, and large blocks are copied.
+pub(crate) const HARDENED: bool = cfg!(feature = "hardened");
+
+/// What quarantine may hold of all classes, in bytes.
+pub(crate) const QUARANTINE: usize = if HARDENED { 12 << 20 } else { 0 };
+
+/// Whether the long variants are wanted: `BANDOLIER_LONG=1` in the environment.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("BANDOLIER_LONG").is_some_and(|value| value == "1")
 }
 
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
@@ -234,10 +248,13 @@ unsafe fn read(start: NonNull<u8>, at: usize, count: usize) -> [u8; WORD] {
 /// Bytes that a block of `layout` takes in a heap on `B`.
 pub(crate) fn rounded<B: Backend>(layout: Layout) -> usize {
     let class = SizeClass::of(layout).map(SizeClass::bytes).filter(|&bytes| bytes <= B::UNIT / 2);
-    let run_limit = B::SEGMENT;
+    let guards = if HARDENED && B::GUARDS { 2 * B::UNIT } else { 0 };
+    let run_limit = B::SEGMENT - 2 * guards;
+    let units = layout.size().next_multiple_of(B::UNIT);
     match class {
         Some(bytes) => bytes,
-        None if layout.size() <= run_limit && layout.align() <= B::UNIT => layout.size().next_multiple_of(B::UNIT),
+        None if layout.size() <= run_limit && layout.align() <= B::UNIT => units + guards,
+        None if guards > 0 => units + layout.align().max(B::UNIT) + B::UNIT,
         None => layout.size(),
     }
 }
@@ -297,6 +314,9 @@ pub(crate) struct Account {
     dense: AtomicUsize,
     /// Whether the back-end's clock is hidden.
     timeless: bool,
+    /// Purges are calls that may be refused, too, and the clock goes on by a millisecond each time that it is looked at.
+    strict: bool,
+    ticks: AtomicU64,
     /// Every block by its address, to check that it comes back as it was handed out; only where that is asked.
     ledger: Option<Mutex<HashMap<usize, Layout>>>,
 }
@@ -386,6 +406,12 @@ impl<B: Backend> Metered<B> {
         (Self { inner, account: account.clone() }, account)
     }
 
+    /// One that refuses to purge, too, has a clock that is the same in each run, and a ledger.
+    pub(crate) fn strict(inner: B) -> (Self, Arc<Account>) {
+        let account = Arc::new(Account { strict: true, ledger: Some(Mutex::default()), ..Account::default() });
+        (Self { inner, account: account.clone() }, account)
+    }
+
     /// One that also checks that every block comes back with the layout it was handed out for.
     pub(crate) fn with_ledger(inner: B) -> (Self, Arc<Account>) {
         let account = Arc::new(Account { ledger: Some(Mutex::default()), ..Account::default() });
@@ -403,6 +429,7 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     const ADDRESS_BITS: u32 = B::ADDRESS_BITS;
     const ZEROED: bool = B::ZEROED;
     const PURGES: bool = B::PURGES;
+    const GUARDS: bool = B::GUARDS;
 
     fn base(&self) -> usize {
         self.inner.base()
@@ -441,10 +468,28 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        assert_eq!(
+            (start.addr().get() | bytes) & (self.granule() - 1),
+            0,
+            "{bytes} bytes at {start:?} are no granules"
+        );
+        if self.account.strict && self.account.refuses(layout(bytes, 1)) {
+            return false;
+        }
         // SAFETY: the caller's promise.
         let purged = unsafe { self.inner.purge(start, bytes) };
         self.account.purged.fetch_add(if purged { bytes } else { 0 }, Relaxed);
         purged
+    }
+
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.unguard(start, bytes) }
     }
 
     unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
@@ -454,7 +499,12 @@ unsafe impl<B: Backend> Backend for Metered<B> {
     }
 
     fn uptime(&self) -> Option<Duration> {
-        if self.account.timeless { None } else { self.inner.uptime() }
+        let account = &self.account;
+        match (account.timeless, account.strict) {
+            (true, _) => None,
+            (_, true) => Some(Duration::from_millis(account.ticks.fetch_add(1, Relaxed))),
+            _ => self.inner.uptime(),
+        }
     }
 
     unsafe fn remap(&self, block: NonNull<u8>, old: Layout, bytes: usize) -> Option<NonNull<u8>> {
@@ -514,6 +564,20 @@ pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
+/// What runs this binary, if the machine cannot by itself: a command and its arguments, set by `cargo xtask targets`.
+const RUNNER: &str = "BANDOLIER_TEST_RUNNER";
+
+/// A command that is this binary.
+pub(crate) fn itself() -> std::process::Command {
+    let own = std::env::current_exe().unwrap();
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(program) = words.next() else { return std::process::Command::new(own) };
+    let mut command = std::process::Command::new(program);
+    command.args(words).arg(own);
+    command
+}
+
 /// Runs the test named `test` of this binary in a process of its own, for `role`.
 pub(crate) fn child(test: &str, role: &str) -> std::process::Output {
     child_with(test, role, ROLE, role)
@@ -521,7 +585,7 @@ pub(crate) fn child(test: &str, role: &str) -> std::process::Output {
 
 /// As [`child`], with one more variable in the environment.
 pub(crate) fn child_with(test: &str, role: &str, name: &str, value: &str) -> std::process::Output {
-    std::process::Command::new(std::env::current_exe().unwrap())
+    itself()
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env(name, value)

@@ -169,6 +169,42 @@ fn json_string(line: &str, key: &str) -> Option<String> {
     }
 }
 
+/// Packages of Debian's, and what is there when they are: a program, or a file.
+pub(crate) struct Package {
+    pub(crate) has: &'static str,
+    pub(crate) names: &'static [&'static str],
+}
+
+impl Package {
+    fn is_there(&self) -> bool {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        match self.has.starts_with('/') {
+            true => Path::new(self.has).exists(),
+            false => std::env::split_paths(&paths).any(|folder| folder.join(self.has).is_file()),
+        }
+    }
+}
+
+/// Makes sure that a program of Debian's is there; installs it, if that is allowed.
+pub(crate) fn need_package(root: &Path, package: &Package) -> Result<(), String> {
+    if package.is_there() {
+        return Ok(());
+    }
+    let names = package.names.join(" ");
+    let is_root = Call::new(root, "id", &["-u"]).output_alone().is_ok_and(|id| id.trim() == "0");
+    if !is_root {
+        return Err(format!("there is no {} (Debian: apt-get install {names})", package.has));
+    }
+    const APT: &[&str] = &["-q", "-o", "DPkg::Lock::Timeout=300"];
+    let apt = |args: &[&str]| {
+        Call::new(root, "apt-get", &[APT, args].concat()).env("DEBIAN_FRONTEND", "noninteractive").output_alone()
+    };
+    println!("  installing {names}");
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], package.names].concat())?;
+    if package.is_there() { Ok(()) } else { Err(format!("{names}: installed, and still there is no {}", package.has)) }
+}
+
 /// Makes sure that the current toolchain can build for a target.
 pub(crate) fn need_target(root: &Path, target: &str) -> Result<(), String> {
     let libdir = Call::new(root, "rustc", &["--print", "target-libdir", "--target", target]).output();

@@ -14,7 +14,7 @@ use crate::source::{Function, NamePath, Source, rust_files};
 
 /// Every module of `src/`, from low to high. The order is total, so there is no cycle to think about.
 const ORDER: &[(&str, &[&str])] = &[
-    ("L0", &["sync", "geometry", "home", "size_class", "stats", "tell", "tell::tools", "tell::nobody"]),
+    ("L0", &["sync", "geometry", "dice", "home", "size_class", "stats", "tell", "tell::tools", "tell::nobody", "wipe"]),
     (
         "L1",
         &[
@@ -22,6 +22,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::native",
             "backend::os",
             "backend::os::barrier",
+            "backend::os::elsewhere",
             "backend::os::exit",
             "backend::os::record",
             "backend::os::restart",
@@ -41,7 +42,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ("L2", &["pool", "map"]),
     ("L3", &["magazine", "segment"]),
     ("L4", &["slab", "slab::record", "depot"]),
-    ("L5", &["arsenal"]),
+    ("L5", &["arsenal", "arsenal::holds", "arsenal::large", "arsenal::owner", "arsenal::runs"]),
     (
         "L6",
         &[
@@ -63,6 +64,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "heap",
             "heap::blocks",
             "heap::caches",
+            "heap::checks",
             "heap::verbs",
             "allocator",
             "limits",
@@ -108,6 +110,7 @@ const DOORS: &[Door] = &[
     Door { what: "sync::atomic", to: To::Pair("sync", "atomic"), files: SYNC },
     Door { what: "the crate atomic", to: To::Path(&["atomic"]), files: SYNC },
     Door { what: "loom", to: To::Path(&["loom"]), files: SYNC },
+    Door { what: "critical_section", to: To::Path(&["critical_section"]), files: SYNC },
     Door { what: "crossbeam_utils", to: To::Path(&["crossbeam_utils"]), files: SYNC },
     Door { what: "libc", to: To::Path(&["libc"]), files: OS },
     Door { what: "windows_sys", to: To::Path(&["windows_sys"]), files: OS },

@@ -1,6 +1,5 @@
 //! The project's commands; `cargo xtask` lists them.
 
-mod arm64;
 mod asm;
 mod bench;
 mod callgrind;
@@ -8,11 +7,13 @@ mod cargo;
 mod fast_path;
 mod layers;
 mod loom;
+mod machines;
 mod nightly;
 mod orderings;
 mod paths;
 mod prove;
 mod source;
+mod targets;
 mod test;
 mod valgrind;
 
@@ -58,7 +59,19 @@ const TASKS: &[Task] = &[
         name: "arm64",
         args: "[test..]",
         what: "tests, or that of the CPUs' caches, in an emulated machine on two kernels (Debian, qemu)",
-        go: arm64::run,
+        go: machines::arm64_kernels,
+    },
+    Task {
+        name: "pages",
+        args: "[test..]",
+        what: "tests with pages of 16 and 64 KiB, in emulated machines (Debian, qemu)",
+        go: machines::pages,
+    },
+    Task {
+        name: "targets",
+        args: "[--list | --short | target..]",
+        what: "builds or runs the tests for every target, or the named ones",
+        go: targets::run,
     },
     Task {
         name: "miri",

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::cargo::{self, Call};
 use crate::nightly::{self, Miri};
-use crate::{layers, loom, orderings, valgrind};
+use crate::{layers, loom, orderings, targets, valgrind};
 
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
@@ -43,7 +43,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "unit, integration and doc tests; examples build", go: test },
     Step { name: "release", what: "unit and integration tests, optimised", go: release },
     Step { name: "caches", what: "the same tests with other caches than the default", go: caches },
-    Step { name: "musl", what: "the tests with a libc that knows no restartable sequences", go: musl },
+    Step { name: "hardened", what: "the tests of a heap that is checked, wiped and guarded", go: hardened },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
     Step { name: "miri", what: "unit tests under Miri, and those in which threads meet with a few seeds", go: miri },
@@ -51,11 +51,10 @@ const STEPS: &[Step] = &[
     Step { name: "valgrind", what: "some tests under valgrind", go: valgrind },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
     Step {
-        name: "no_std",
-        what: "builds for armv7a-none-eabi and x86_64-unknown-none (thumbv7em has no 64-bit atomics)",
-        go: no_std,
+        name: "targets",
+        what: "tests, builds and checks for other targets (`cargo xtask targets --list`)",
+        go: targets,
     },
-    Step { name: "targets", what: "checks for Windows and macOS", go: targets },
     Step { name: "msrv", what: "checks with the rust-version of Cargo.toml", go: msrv },
     Step { name: "doc", what: "documentation without a warning", go: doc },
 ];
@@ -167,17 +166,10 @@ fn caches(run: &Run<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn musl(run: &Run<'_>) -> Result<(), String> {
-    const TARGET: &str = "x86_64-unknown-linux-musl";
-    let here = Call::new(run.root, "rustc", &["-vV"]).output().unwrap_or_default();
-    if !here.contains("host: x86_64-unknown-linux-gnu") {
-        return run.unless_missing("tests with musl", Err("not on this machine".into()), || Ok(()));
-    }
-    let args = [&["test"], LIBRARY, &["--release", "--lib", "--tests", "--target", TARGET]].concat();
-    run.unless_missing("tests with musl", cargo::need_target(run.root, TARGET), || {
-        // A dependency of the benches wants a C compiler for the target, and any for this processor will do.
-        Call::cargo(run.root, &args).env("CC_x86_64_unknown_linux_musl", "cc").run()
-    })
+fn hardened(run: &Run<'_>) -> Result<(), String> {
+    const FEATURES: &str = "--features=hardened,allocator-api2/alloc";
+    run.cargo(&[&["clippy", "--all-targets"], LIBRARY, &[FEATURES, "--", "-D", "warnings"]].concat())?;
+    run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests", FEATURES]].concat())
 }
 
 fn service(run: &Run<'_>) -> Result<(), String> {
@@ -207,20 +199,12 @@ fn valgrind(run: &Run<'_>) -> Result<(), String> {
     run.unless_missing("valgrind", valgrind::need(run.root), || valgrind::share(run.root))
 }
 
-fn no_std(run: &Run<'_>) -> Result<(), String> {
-    // A head is one 64-bit word. thumbv7em-none-eabihf and its kin have no such atomic, so the library
-    // is not for them; armv7a has one (ldrexd).
-    for target in ["armv7a-none-eabi", "x86_64-unknown-none"] {
-        let args = [&["build", "--lib"], LIBRARY, &["--no-default-features", "--target", target]].concat();
-        run.unless_missing(&format!("no_std on {target}"), cargo::need_target(run.root, target), || run.cargo(&args))?;
-    }
-    Ok(())
-}
-
+/// What cannot be had here is skipped, not what fails.
 fn targets(run: &Run<'_>) -> Result<(), String> {
-    for target in ["x86_64-pc-windows-gnu", "x86_64-apple-darwin"] {
-        let args = [&["check", "--lib"], LIBRARY, &["--target", target]].concat();
-        run.unless_missing(&format!("check for {target}"), cargo::need_target(run.root, target), || run.cargo(&args))?;
+    for row in targets::shared() {
+        let name = format!("{}: {}", row.target, row.what);
+        println!("{name}");
+        run.unless_missing(&name, row.prepare(run.root), || row.go(run.root, targets::Extent::Short))?;
     }
     Ok(())
 }

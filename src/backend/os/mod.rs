@@ -6,6 +6,9 @@
 pub(crate) mod barrier;
 #[cfg(target_os = "linux")]
 mod exit;
+#[cfg(not(any(unix, windows)))]
+#[path = "elsewhere.rs"]
+mod imp;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod imp;
@@ -32,15 +35,14 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-/// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows.
+/// The operating system's memory: `mmap` and `madvise` on Unix, `VirtualAlloc` on Windows, and elsewhere the system's allocator of
+/// the standard library.
 ///
 /// Pages come zeroed, are taken only when needed, and go back by `munmap` and `MADV_DONTNEED`. Page sizes from 4 to
-/// 64 KiB are served; the size is asked at run time.
+/// 64 KiB are served; the size is asked at run time. Elsewhere, as on wasm, nothing of that holds: what a heap has no use for goes
+/// back to the allocator that it came from, segment by segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Os;
-
-/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// Writes to standard error, without a lock and without a heap where that can be.
 pub(crate) fn complain(line: &[u8]) {
@@ -58,8 +60,21 @@ pub(crate) fn variable<R>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> R)
     imp::variable(name, look)
 }
 
+/// Something that nobody can guess, as far as the system has it.
+pub(crate) fn entropy() -> u64 {
+    imp::entropy()
+}
+
 #[cfg(target_os = "linux")]
 pub(crate) use exit::at_thread_exit;
+
+/// Whether threads cannot be told of their end just now.
+pub(crate) fn no_thread_exit() -> bool {
+    #[cfg(target_os = "linux")]
+    return exit::is_refused();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
 
 /// `bytes` rounded up to whole pages, unless that is more than an object can have.
 fn whole_pages(bytes: usize) -> Option<usize> {
@@ -71,19 +86,21 @@ fn whole_pages(bytes: usize) -> Option<usize> {
 // SAFETY: the kernel hands out pages that are valid, zero and disjoint until they are unmapped; nothing here
 // allocates, panics, or calls a heap.
 unsafe impl Backend for Os {
-    const ZEROED: bool = true;
-    const PURGES: bool = true;
+    const SEGMENT: usize = imp::SEGMENT;
+    const ZEROED: bool = imp::ZEROED;
+    const PURGES: bool = imp::PURGES;
+    const GUARDS: bool = imp::GUARDS;
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
         let bytes = whole_pages(layout.size())?;
-        let huge = (bytes >= HUGE_PAGE).then(|| imp::map(bytes, layout.align().max(HUGE_PAGE))).flatten();
+        let huge = (bytes >= imp::HUGE_PAGE).then(|| imp::map(bytes, layout.align().max(imp::HUGE_PAGE))).flatten();
         huge.or_else(|| imp::map(bytes, layout.align()))
     }
 
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         if let Some(bytes) = whole_pages(layout.size()) {
             // SAFETY: `acquire` mapped these pages for this layout, and nothing uses them any more.
-            unsafe { imp::unmap(block, bytes) };
+            unsafe { imp::unmap(block, bytes, layout.align()) };
         }
     }
 
@@ -97,8 +114,18 @@ unsafe impl Backend for Os {
         bytes % imp::page_size() == 0 && unsafe { imp::purge(start, bytes) }
     }
 
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours and its contents are not wanted, by this method's contract; whole pages, as in `purge`.
+        bytes % imp::page_size() == 0 && unsafe { imp::guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours, by this method's contract; whole pages, as in `purge`.
+        bytes % imp::page_size() != 0 || unsafe { imp::unguard(start, bytes) }
+    }
+
     unsafe fn expect_dense(&self, block: NonNull<u8>, layout: Layout) {
-        if let Some(bytes) = whole_pages(layout.size()).filter(|&bytes| bytes >= HUGE_PAGE) {
+        if let Some(bytes) = whole_pages(layout.size()).filter(|&bytes| bytes >= imp::HUGE_PAGE) {
             // SAFETY: `acquire` or `remap` mapped these pages for this layout, by this method's contract.
             unsafe { imp::prefer_huge_pages(block, bytes) };
         }

@@ -11,6 +11,7 @@
 //! none of a thread's places, the sequences find nothing there: −1 while it is new, −2 when it is gone.
 
 use super::exit::Key;
+use super::imp::quietly;
 use super::restart;
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
@@ -53,7 +54,7 @@ impl Record {
     fn call(&self, flags: c_int) -> bool {
         let (record, bytes) = (&raw const *self, size_of::<Self>());
         // SAFETY: the record stays where it is until `leave` has taken it back, and its fields are cells.
-        unsafe { libc::syscall(libc::SYS_rseq, record, bytes, flags, restart::SIGNATURE) == 0 }
+        quietly(|| unsafe { libc::syscall(libc::SYS_rseq, record, bytes, flags, restart::SIGNATURE) == 0 })
     }
 
     fn is_kept(&self) -> bool {

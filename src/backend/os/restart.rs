@@ -11,6 +11,7 @@
 //! the process that run, and as small as can be. Either one is changed only while the thread runs no sequence, so either one says
 //! whose places are the thread's; the second one needs no more places than threads run at once.
 
+use super::imp::quietly;
 use super::record;
 use crate::sync::{Atomic, Ordering};
 use core::ffi::{CStr, c_int, c_void};
@@ -183,12 +184,12 @@ const REGISTER: c_int = 1 << 8;
 /// Asks the kernel for the right to [`fence`]; whether it is given.
 pub(crate) fn may_fence() -> bool {
     // SAFETY: touches no memory.
-    unsafe { libc::syscall(libc::SYS_membarrier, REGISTER, 0, 0) == 0 }
+    quietly(|| unsafe { libc::syscall(libc::SYS_membarrier, REGISTER, 0, 0) == 0 })
 }
 
 /// Restarts all sequences that the process runs; whether that was done. What was written before is seen by the sequences that
 /// begin afterwards, and what those before have written is seen by the caller.
 pub(crate) fn fence() -> bool {
     // SAFETY: touches no memory.
-    unsafe { libc::syscall(libc::SYS_membarrier, FENCE, 0, 0) == 0 }
+    quietly(|| unsafe { libc::syscall(libc::SYS_membarrier, FENCE, 0, 0) == 0 })
 }

@@ -5,6 +5,13 @@ use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
+/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+pub(super) const SEGMENT: usize = 4 << 20;
+pub(super) const ZEROED: bool = true;
+pub(super) const PURGES: bool = true;
+pub(super) const GUARDS: bool = true;
+
 pub(super) fn page_size() -> usize {
     static SIZE: Atomic<usize> = Atomic::new(0);
     // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
@@ -38,6 +45,37 @@ pub(super) fn variable<R>(name: &CStr, look: impl FnOnce(&[u8]) -> R) -> R {
     look(if value.is_null() { &[] } else { unsafe { CStr::from_ptr(value) }.to_bytes() })
 }
 
+/// Where the calling thread's last error is noted; null on systems of which that is not known here.
+fn error_place() -> *mut i32 {
+    #[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "fuchsia", target_os = "hurd"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__errno_location() };
+    #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__errno() };
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
+    // SAFETY: no conditions.
+    return unsafe { libc::__error() };
+    #[allow(unreachable_code, reason = "one of those above is there, mostly")]
+    ptr::null_mut()
+}
+
+fn last_error() -> i32 {
+    // SAFETY: null, or the calling thread's own.
+    unsafe { error_place().as_ref() }.copied().unwrap_or(0)
+}
+
+/// Leaves the last error as it is, whatever becomes of the call: a program may free a block before it looks at that.
+pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
+    let before = last_error();
+    let result = call();
+    // SAFETY: null, or the calling thread's own.
+    if let Some(place) = unsafe { error_place().as_mut() } {
+        *place = before;
+    }
+    result
+}
+
 pub(super) fn complain(line: &[u8]) {
     // SAFETY: the bytes are there. If they cannot be written there is nobody left to tell.
     unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
@@ -57,7 +95,7 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         return Some(start);
     }
     // SAFETY: mapped just now, used by nobody.
-    unsafe { unmap(start, bytes) };
+    unsafe { unmap(start, bytes, align) };
     map_aligned(bytes, align, libc::PROT_READ | libc::PROT_WRITE)
 }
 
@@ -70,19 +108,21 @@ fn map_aligned(bytes: usize, align: usize, protection: i32) -> Option<NonNull<u8
     let behind = NonNull::new(block.as_ptr().wrapping_add(bytes))?;
     // SAFETY: `front <= align - page`, so `front + bytes <= wide`: this part lies in the new mapping, at whole pages,
     // and nobody uses it yet.
-    unsafe { unmap(start, front) };
+    unsafe { unmap(start, front, align) };
     // SAFETY: the same holds of the part behind the block.
-    unsafe { unmap(behind, wide - front - bytes) };
+    unsafe { unmap(behind, wide - front - bytes, align) };
     Some(block)
 }
 
 /// # Safety
 /// The pages are mapped, ours, and in use by nobody.
-pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize) {
-    if bytes != 0 {
-        // SAFETY: the caller's promise. It fails only when the kernel cannot split a mapping; the pages then stay,
-        // and no one refers to them.
-        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+pub(super) unsafe fn unmap(start: NonNull<u8>, bytes: usize, _align: usize) {
+    // SAFETY: the caller's promise.
+    let unmapped = || unsafe { libc::munmap(start.as_ptr().cast(), bytes) } == 0;
+    if bytes != 0 && !quietly(unmapped) {
+        // The kernel cannot split the mapping. No one refers to it any more: its addresses are lost, but not what is under them.
+        // SAFETY: the caller's promise.
+        unsafe { purge(start, bytes) };
     }
 }
 
@@ -92,7 +132,7 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         // SAFETY: the caller's promise. `MADV_DONTNEED` on private anonymous memory makes it read as zero.
-        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
+        quietly(|| unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 })
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
@@ -100,9 +140,106 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the range is ours by the caller's promise, so replacing it takes from nobody.
-        let mapped = unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
-        mapped != libc::MAP_FAILED
+        let map = || unsafe { libc::mmap(start.as_ptr().cast(), bytes, protection, flags, -1, 0) };
+        quietly(map) != libc::MAP_FAILED
     }
+}
+
+/// Linux since 6.13 has guards that are marks in the page table, and cost no mapping. Which of the two kinds the kernel has is
+/// found out with the first one, since what one kind has put up the other does not take down.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod marks {
+    use crate::sync::{Atomic, Ordering};
+    use core::ptr::NonNull;
+
+    const MADV_GUARD_INSTALL: i32 = 102;
+    const MADV_GUARD_REMOVE: i32 = 103;
+
+    const UNKNOWN: u8 = 0;
+    const THERE: u8 = 1;
+    const MISSING: u8 = 2;
+
+    static MARKS: Atomic<u8> = Atomic::new(UNKNOWN);
+
+    /// Puts marks up; `None` where there are none.
+    pub(super) fn put(start: NonNull<u8>, bytes: usize) -> Option<bool> {
+        // Relaxed, all: a fact of the kernel's, and nothing else hangs on it. Who comes first decides.
+        let known = MARKS.load(Ordering::Relaxed);
+        (known != MISSING).then_some(())?;
+        // SAFETY: the advice is about contents that nobody wants, by the promise of the only caller.
+        let put = unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } == 0;
+        if known == UNKNOWN {
+            let found = if put { THERE } else { MISSING };
+            let first = MARKS.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
+            if first.map_or_else(|other| other, |_| found) == MISSING {
+                if put {
+                    take(start, bytes);
+                }
+                return None;
+            }
+        }
+        Some(put)
+    }
+
+    fn take(start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: takes marks off, and nothing else.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
+    }
+
+    /// Takes them off; `None` where there are none.
+    pub(super) fn remove(start: NonNull<u8>, bytes: usize) -> Option<bool> {
+        // Relaxed: as above; found out before anything was put up.
+        (MARKS.load(Ordering::Relaxed) == THERE).then(|| take(start, bytes))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod marks {
+    use core::ptr::NonNull;
+
+    pub(super) fn put(_: NonNull<u8>, _: usize) -> Option<bool> {
+        None
+    }
+
+    pub(super) fn remove(_: NonNull<u8>, _: usize) -> Option<bool> {
+        None
+    }
+}
+
+/// # Safety
+/// The pages are ours, and their contents are not wanted.
+pub(super) unsafe fn guard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise. It fails when there would be too many mappings.
+    marks::put(start, bytes).unwrap_or_else(|| unsafe { protect(start, bytes, libc::PROT_NONE) })
+}
+
+/// # Safety
+/// The pages are ours.
+pub(super) unsafe fn unguard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    marks::remove(start, bytes).unwrap_or_else(|| unsafe { protect(start, bytes, libc::PROT_READ | libc::PROT_WRITE) })
+}
+
+/// # Safety
+/// The pages are ours, and nobody uses them against `protection`.
+unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: i32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) == 0 }
+}
+
+pub(super) fn entropy() -> u64 {
+    let mut bytes = [0_u8; 8];
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: so many bytes of ours. Where the kernel has none to give, they stay as they are.
+    unsafe {
+        libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    // SAFETY: as above.
+    unsafe {
+        libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len());
+    }
+    u64::from_ne_bytes(bytes)
 }
 
 /// # Safety
@@ -127,7 +264,8 @@ pub(super) unsafe fn remap(block: NonNull<u8>, old: usize, new: usize, align: us
     if moved != libc::MAP_FAILED {
         return NonNull::new(moved.cast());
     }
-    if flags != 0 {
+    // Another error says that the call is not to be had, and not that there is no room.
+    if flags != 0 || last_error() != libc::ENOMEM {
         return None;
     }
     // The place is too narrow and the alignment is more than a page's: move to an aligned place of our choice.

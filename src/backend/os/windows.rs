@@ -5,9 +5,17 @@ use core::ptr::{self, NonNull};
 use core::time::Duration;
 use std::io::Write as _;
 use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
+    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_NOACCESS, PAGE_PROTECTION_FLAGS, PAGE_READWRITE,
+    VirtualAlloc, VirtualFree, VirtualProtect,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, GetTickCount64, SYSTEM_INFO};
+
+/// Segments are aligned to the huge pages of most systems, so that a kernel may use them.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+pub(super) const SEGMENT: usize = 4 << 20;
+pub(super) const ZEROED: bool = true;
+pub(super) const PURGES: bool = true;
+pub(super) const GUARDS: bool = true;
 
 pub(super) fn page_size() -> usize {
     static SIZE: Atomic<usize> = Atomic::new(0);
@@ -52,7 +60,7 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         return Some(start);
     }
     // SAFETY: reserved just now, used by nobody.
-    unsafe { unmap(start, bytes) };
+    unsafe { unmap(start, bytes, align) };
     // A reservation cannot be cut, so find an aligned place, free it, and ask for that place again; another
     // thread may be quicker, hence a few tries.
     (0..8).find_map(|_| {
@@ -60,14 +68,14 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         let front = wide.addr().get().wrapping_neg() & (align - 1);
         let place = wide.as_ptr().wrapping_add(front);
         // SAFETY: reserved just now, used by nobody.
-        unsafe { unmap(wide, bytes + align) };
+        unsafe { unmap(wide, bytes + align, align) };
         reserve(place, bytes, MEM_COMMIT)
     })
 }
 
 /// # Safety
 /// `start` is the start of a reservation of ours, in use by nobody.
-pub(super) unsafe fn unmap(start: NonNull<u8>, _bytes: usize) {
+pub(super) unsafe fn unmap(start: NonNull<u8>, _bytes: usize, _align: usize) {
     // SAFETY: the caller's promise; a release names the start and no size.
     unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
 }
@@ -85,6 +93,34 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
         std::process::abort();
     }
     gone
+}
+
+/// # Safety
+/// The pages are ours, and their contents are not wanted.
+pub(super) unsafe fn guard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { protect(start, bytes, PAGE_NOACCESS) }
+}
+
+/// # Safety
+/// The pages are ours.
+pub(super) unsafe fn unguard(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { protect(start, bytes, PAGE_READWRITE) }
+}
+
+/// # Safety
+/// The pages are ours, and nobody uses them against `protection`.
+unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: PAGE_PROTECTION_FLAGS) -> bool {
+    let mut before = 0;
+    // SAFETY: the caller's promise.
+    unsafe { VirtualProtect(start.as_ptr().cast(), bytes, protection, &raw mut before) != 0 }
+}
+
+pub(super) fn entropy() -> u64 {
+    // Where things lie is all that can be had without another library.
+    let here = 0_u8;
+    (&raw const here).addr() as u64 ^ uptime().map_or(0, |now| now.as_nanos() as u64)
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! What the command line asks for.
 
-use crate::peer::{PEERS, Peer};
+use crate::peer::{CAREFUL, PEERS, Peer};
 use crate::plan::Plan;
 use crate::start_up;
 use core::time::Duration;
@@ -118,7 +118,7 @@ fn threads(number: &str) -> Option<usize> {
 }
 
 fn peer(name: &str) -> Option<&'static Peer> {
-    PEERS.iter().find(|peer| peer.name == name)
+    PEERS.iter().chain(&CAREFUL).find(|peer| peer.name == name)
 }
 
 #[cfg(test)]

@@ -74,6 +74,13 @@ pub(crate) static PEERS: [Peer; 14] = [
     Peer { build_env: Some(("RUSTC_BOOTSTRAP", "frusa")), ..Peer::of("frusa", &["frusa"], "RUSTC_BOOTSTRAP=frusa") },
 ];
 
+/// Those that catch misuse at the price of time: compared with each other, by name.
+pub(crate) static CAREFUL: [Peer; 3] = [
+    Peer::of("bandolier-hardened", &["bandolier"], ""),
+    Peer::of("mimalloc-secure", &["mimalloc", "libmimalloc-sys"], "a C compiler"),
+    Peer::of("snmalloc-check", &["snmalloc-rs", "snmalloc-sys"], "a C++ compiler, cmake"),
+];
+
 /// An allocator with its binary, or with what keeps it from being measured.
 #[derive(Debug)]
 pub(crate) struct Built {

@@ -23,10 +23,13 @@ peer!("bandolier", bandolier::Bandolier, bandolier::Bandolier::new());
 peer!("bandolier-per-thread", bandolier::Bandolier, bandolier::Bandolier::new().per_thread());
 peer!("bandolier-per-cpu", bandolier::Bandolier, bandolier::Bandolier::new().per_cpu());
 peer!("bandolier-shared", bandolier::Bandolier, bandolier::Bandolier::new().without_thread_caches());
+peer!("bandolier-hardened", bandolier::Bandolier, bandolier::Bandolier::new());
 peer!("mimalloc", mimalloc::MiMalloc, mimalloc::MiMalloc);
 peer!("mimalloc-v2", mimalloc::MiMalloc, mimalloc::MiMalloc);
+peer!("mimalloc-secure", mimalloc::MiMalloc, mimalloc::MiMalloc);
 peer!("jemalloc", tikv_jemallocator::Jemalloc, tikv_jemallocator::Jemalloc);
 peer!("snmalloc", snmalloc_rs::SnMalloc, snmalloc_rs::SnMalloc);
+peer!("snmalloc-check", snmalloc_rs::SnMalloc, snmalloc_rs::SnMalloc);
 peer!("tcmalloc", tcmalloc_better::TCMalloc, tcmalloc_better::TCMalloc, crate::tcmalloc::fault());
 peer!("rpmalloc", rpmalloc::RpMalloc, rpmalloc::RpMalloc);
 peer!("rusty_alloc", rusty_alloc_api::RustyAlloc, rusty_alloc_api::RustyAlloc);
@@ -44,10 +47,13 @@ peer!("frusa", frusa::Frusa4K, frusa::Frusa4K::new(&std::alloc::System));
     feature = "bandolier-per-thread",
     feature = "bandolier-per-cpu",
     feature = "bandolier-shared",
+    feature = "bandolier-hardened",
     feature = "mimalloc",
     feature = "mimalloc-v2",
+    feature = "mimalloc-secure",
     feature = "jemalloc",
     feature = "snmalloc",
+    feature = "snmalloc-check",
     feature = "tcmalloc",
     feature = "rpmalloc",
     feature = "rusty_alloc",

@@ -9,24 +9,34 @@
 //! Nothing here blocks, and nothing is lost when the back-end has no more: every function that needs memory says `None`
 //! and leaves the heap as it was.
 
+mod holds;
+mod large;
+mod owner;
+mod runs;
+
 use crate::backend::Backend;
 use crate::breach::Breach;
 use crate::depot::Depot;
-use crate::geometry::UNITS;
+use crate::geometry::HARDENED;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::map::Map;
 use crate::passes::Passes;
 use crate::patience::Patience;
-use crate::segment::{Contents, Run, SegmentId, Segments, Wish};
+use crate::pool::Pool;
+use crate::segment::{Contents, Run, Segments, Wish};
 use crate::size_class::SizeClass;
 use crate::slab::{Held, NotTaken, SlabId, Slabs};
 use crate::stats::{ClassStats, Reclaimed};
 use crate::supply::{Drawn, Supply};
 use crate::surplus::{Budget, Holds, Scope, Surplus};
 use crate::sync::{Atomic, Ordering, const_fn};
+use crate::wipe::wipe;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use owner::Owner;
+
+pub(crate) use large::Outer;
 
 /// Depot, slabs, segments, and the map from addresses to them.
 pub(crate) struct Arsenal {
@@ -34,6 +44,8 @@ pub(crate) struct Arsenal {
     pub(crate) segments: Segments,
     pub(crate) slabs: Slabs,
     pub(crate) depot: Depot,
+    /// Blocks of the back-end's, in a hardened heap.
+    larges: Pool<large::Entry>,
     pub(crate) drawn: Drawn,
     pub(crate) surplus: Surplus,
     pub(crate) patience: Patience,
@@ -44,30 +56,6 @@ pub(crate) struct Arsenal {
     pub(crate) tidy: Option<fn(&Self, Home)>,
 }
 
-/// What the map says of an address.
-enum Owner {
-    Nobody,
-    Slab(SlabId),
-    Run(SegmentId),
-}
-
-impl Owner {
-    fn to_bits(&self) -> u32 {
-        match self {
-            Self::Nobody => 0,
-            Self::Slab(id) => id.to_bits() << 1,
-            Self::Run(id) => id.to_bits() << 1 | 1,
-        }
-    }
-
-    fn from_bits(bits: u32) -> Self {
-        if bits & 1 == 1 {
-            return Self::Run(SegmentId::from_bits(bits >> 1));
-        }
-        SlabId::from_bits(bits >> 1).map_or(Self::Nobody, Self::Slab)
-    }
-}
-
 impl Arsenal {
     const_fn! {
         pub(crate) fn new() -> Self {
@@ -76,6 +64,7 @@ impl Arsenal {
                 segments: Segments::new(),
                 slabs: Slabs::new(),
                 depot: Depot::new(),
+                larges: Pool::new(),
                 drawn: Drawn::new(),
                 surplus: Surplus::new(),
                 patience: Patience::new(),
@@ -188,7 +177,8 @@ impl Arsenal {
 
     /// A fresh slab of `units` units, from segments of at most `most` units if new ones are needed.
     fn carve_from<B: Backend>(&self, backend: &B, class: SizeClass, units: u32, most: u32) -> Option<Held> {
-        let (run, contents) = self.claim(backend, Wish::units(units), most)?;
+        let (run, found) = self.claim(backend, Wish::units(units), most)?;
+        let contents = if HARDENED { runs::scrubbed(backend, run, found) } else { found };
         match self.slabs.carve(self.supply(backend), run, contents, class) {
             Some(held) => {
                 self.map.set(backend, run.start, run.units, Owner::Slab(held.id()).to_bits());
@@ -256,7 +246,8 @@ impl Arsenal {
         let purged_chunks = self.purge_slabs(backend, scope, budget);
         // Windows takes pages out and puts others in, and who looks at a record between the two, as a stale reader may, faults.
         let records = budget.is_left() && scope != Scope::Unused && !cfg!(windows);
-        let purged_records = if records { self.slabs.trim(supply) + self.depot.trim(supply) } else { 0 };
+        let purged_records =
+            if records { self.slabs.trim(supply) + self.depot.trim(supply) + self.larges.trim(supply) } else { 0 };
         Reclaimed { purged_units, purged_chunks, purged_records, ..Reclaimed::default() }
     }
 
@@ -266,81 +257,18 @@ impl Arsenal {
         for class in SizeClass::all() {
             self.slabs.each_free_page(class, granule, scope, budget, |start, length| {
                 // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
-                if unsafe { backend.purge(start, length) } {
+                let purged = unsafe { backend.purge(start, length) };
+                if purged {
                     bytes += length;
                     budget.spend(length);
+                } else if HARDENED {
+                    // SAFETY: as above.
+                    unsafe { wipe(start, length) };
                 }
+                purged
             });
         }
         bytes
-    }
-
-    fn units<B: Backend>(bytes: usize) -> u32 {
-        bytes.div_ceil(B::UNIT) as u32
-    }
-
-    /// A run for a block of `bytes`, at most a segment, with room to grow to `room` bytes if that can be had.
-    pub(crate) fn take_run<B: Backend>(
-        &self,
-        backend: &B,
-        bytes: usize,
-        room: usize,
-        home: Home,
-    ) -> Option<(NonNull<u8>, Contents)> {
-        let wish = Wish { units: Self::units::<B>(bytes), room: Self::units::<B>(room).min(UNITS), home };
-        let (run, contents) = self.claim(backend, wish, Self::ample::<B>())?;
-        self.map.set(backend, run.start, 1, Owner::Run(run.segment).to_bits());
-        self.surplus.take_run(run.units as usize * B::UNIT, home);
-        self.surplus.draw(contents.untouched(run.units) as usize * B::UNIT);
-        Some((run.start, contents))
-    }
-
-    fn locate<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize) -> Run {
-        let run = match self.owner(backend, block) {
-            Owner::Run(segment) => self.segments.locate::<B>(segment, block, Self::units::<B>(bytes)),
-            Owner::Slab(id) => self.breach("free with a layout that is not the block's", block, bytes, align, Some(id)),
-            Owner::Nobody => None,
-        };
-        run.unwrap_or_else(|| self.breach("free of an address that is no block", block, bytes, align, None))
-    }
-
-    /// Takes the run of a block of `bytes` back.
-    pub(crate) fn give_run<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize, home: Home) {
-        let run = self.locate(backend, block, bytes, align);
-        self.map.set(backend, block, 1, Owner::Nobody.to_bits());
-        self.surplus.give_run(run.units as usize * B::UNIT, home);
-        self.surplus.note(run.units as usize * B::UNIT, home);
-        self.free_units(run);
-    }
-
-    /// Makes a run fit for `new` bytes instead of `old`, in place; whether it could.
-    pub(crate) fn resize_run<B: Backend>(
-        &self,
-        backend: &B,
-        block: NonNull<u8>,
-        old: usize,
-        new: usize,
-        align: usize,
-        home: Home,
-    ) -> bool {
-        let run = self.locate(backend, block, old, align);
-        let units = Self::units::<B>(new);
-        if units > run.units {
-            let longer = units <= UNITS && self.segments.extend(run, units - run.units).is_some();
-            if longer {
-                self.surplus.take_run((units - run.units) as usize * B::UNIT, home);
-            }
-            return longer;
-        }
-        if units < run.units {
-            // SAFETY: `units < run.units`, so the offset is inside the run.
-            let start = unsafe { run.start.add(units as usize * B::UNIT) };
-            let tail = Run { start, first: run.first + units, units: run.units - units, ..run };
-            self.surplus.give_run(tail.units as usize * B::UNIT, home);
-            self.surplus.note(tail.units as usize * B::UNIT, home);
-            self.free_units(tail);
-        }
-        true
     }
 
     // ---- who owns what -----------------------------------------------------------------------------------------------
@@ -353,27 +281,6 @@ impl Arsenal {
     fn breach(&self, what: &'static str, chunk: Round, size: usize, align: usize, slab: Option<SlabId>) -> ! {
         let class = slab.and_then(|id| self.slabs.class_of(id)).map_or(0, SizeClass::bytes);
         Breach { what, chunk: chunk.addr().get(), size, align, class }.abort()
-    }
-
-    /// Checks that the program may take or free the chunk with a layout of `size` and `align`; aborts if not.
-    pub(crate) fn note<B: Backend>(
-        &self,
-        backend: &B,
-        chunk: Round,
-        class: SizeClass,
-        size: usize,
-        align: usize,
-        held: bool,
-    ) {
-        let Owner::Slab(id) = self.owner(backend, chunk) else {
-            self.breach("free of an address that is no chunk", chunk, size, align, None)
-        };
-        if self.slabs.class_of(id) != Some(class) {
-            self.breach("free with a layout that is not the chunk's", chunk, size, align, Some(id));
-        }
-        if let Err(what) = self.slabs.note(id, chunk.addr().get(), held) {
-            self.breach(what, chunk, size, align, Some(id));
-        }
     }
 
     // ---- threads that keep a cache -----------------------------------------------------------------------------------
@@ -440,7 +347,8 @@ impl Arsenal {
 
     /// Bytes of records in use.
     pub(crate) fn metadata_in_use(&self) -> usize {
-        self.map.bytes() + self.segments.bytes_in_use() + self.slabs.bytes_in_use() + self.depot.bytes_in_use()
+        let (slabs, depot) = (self.slabs.bytes_in_use(), self.depot.bytes_in_use());
+        self.map.bytes() + self.segments.bytes_in_use() + slabs + depot + self.larges.bytes_in_use()
     }
 
     /// Gives every byte back to the back-end.
@@ -455,6 +363,8 @@ impl Arsenal {
         unsafe { self.slabs.release(supply) };
         // SAFETY: as above.
         unsafe { self.segments.release(supply) };
+        // SAFETY: as above.
+        unsafe { self.larges.release(supply, false) };
         // SAFETY: as above.
         unsafe { self.map.release(supply) };
     }

@@ -1,0 +1,308 @@
+//! Children of a process that is in the middle of everything: forked, or begun by `vfork` and `exec`.
+//!
+//! `BANDOLIER_LONG=1 cargo test --release --test forks` forks five times as often.
+
+#![cfg(all(feature = "std", target_os = "linux", not(miri), not(feature = "hardened")))]
+
+mod common;
+
+use bandolier::{Bandolier, Os};
+use common::{Block, Dice, Metered, Refuse, is_long, isolated, layout, scaled};
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::process::Command;
+use std::thread;
+
+#[global_allocator]
+static HEAP: Bandolier = common::as_chosen(Bandolier::new());
+
+static PER_THREAD: Bandolier<Os> = Bandolier::with_backend(Os).per_thread();
+static PER_CPU: Bandolier<Os> = Bandolier::with_backend(Os).per_cpu();
+static SHARED: Bandolier<Os> = Bandolier::with_backend(Os).without_thread_caches();
+
+/// Takes and frees blocks of all kinds in one heap; false where there was no memory.
+fn work(heap: &impl core::alloc::GlobalAlloc, seed: u64, turns: usize) -> bool {
+    let mut dice = Dice::new(seed);
+    // Nothing here is on the heap of the process, whose state is the thing tried.
+    let mut held: [Option<Block>; 40] = [const { None }; 40];
+    let mut served = true;
+    for turn in 0..turns as u64 {
+        let place = dice.below(held.len());
+        match held[place].take() {
+            Some(block) => block.free(heap),
+            None => {
+                held[place] = Block::new(heap, dice.layout(200_000), seed << 32 | turn);
+                served &= held[place].is_some();
+            }
+        }
+    }
+    held.into_iter().flatten().for_each(|block| block.free(heap));
+    served
+}
+
+fn work_everywhere(seed: u64, turns: usize) -> bool {
+    let served = [work(&PER_THREAD, seed, turns), work(&PER_CPU, seed, turns), work(&SHARED, seed, turns)];
+    work(&HEAP, seed, turns) && served == [true; 3]
+}
+
+/// Keeps three threads busy with blocks and the verbs of all heaps while `body` goes on.
+fn beside_a_busy_crowd(body: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let over = &over;
+        let verbs: [fn(); 3] = [
+            || work_everywhere(1, 100).then_some(()).unwrap(),
+            || {
+                work(&PER_THREAD, 2, 200);
+                let _ = (HEAP.trim(), PER_CPU.drain(), PER_THREAD.reclaim(), SHARED.reclaim());
+            },
+            || {
+                let _ = (PER_THREAD.drain_caches(), HEAP.reclaim(), PER_CPU.reclaim(), SHARED.trim());
+                work(&PER_CPU, 3, 50);
+            },
+        ];
+        for verb in verbs {
+            scope.spawn(move || {
+                while !over.load(Relaxed) {
+                    verb();
+                }
+            });
+        }
+        // A test that has failed is over, too.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Relaxed);
+            }
+        }
+        let _end = End(over);
+        body();
+    });
+}
+
+/// How often to fork.
+fn forks() -> u64 {
+    if is_long() { 1000 } else { scaled(200, 60, 0) as u64 }
+}
+
+/// Forks, has the child do something, and waits for it: what it says, which is 0 when all is well.
+///
+/// The child must not panic: other threads' locks may be taken for ever.
+fn forked(child: impl FnOnce() -> u8) -> i32 {
+    const WELL: i32 = 17;
+    // SAFETY: the child only allocates and calls what may be called then, and ends with `_exit`.
+    let process = unsafe { libc::fork() };
+    assert!(process >= 0);
+    if process == 0 {
+        // SAFETY: no conditions; ends a child that hangs.
+        unsafe { libc::alarm(90) };
+        let code = child();
+        // SAFETY: no conditions.
+        unsafe { libc::_exit(WELL + i32::from(code)) };
+    }
+    let mut status = 0;
+    // SAFETY: a child of ours, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(process, &raw mut status, 0) }, process);
+    assert!(libc::WIFEXITED(status), "the child ended with status {status:#x}");
+    libc::WEXITSTATUS(status) - WELL
+}
+
+extern "C" fn in_a_thread_of_the_child(served: *mut c_void) -> *mut c_void {
+    if work_everywhere(77, 100) { served } else { ptr::null_mut() }
+}
+
+/// A thread that the standard library knows nothing of; whether it was served.
+fn a_thread_was_served() -> bool {
+    let (mut thread, mut served) = (core::mem::MaybeUninit::uninit(), ptr::null_mut());
+    let place = thread.as_mut_ptr();
+    // SAFETY: a place for the thread, and a body that hands its argument on.
+    let made =
+        unsafe { libc::pthread_create(place, ptr::null(), in_a_thread_of_the_child, ptr::without_provenance_mut(1)) };
+    if made != 0 {
+        return false;
+    }
+    // SAFETY: the call above succeeded, so it wrote the thread.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: made above, joined once.
+    unsafe { libc::pthread_join(thread, &raw mut served) };
+    !served.is_null()
+}
+
+/// All that a child does; which of it failed.
+fn life(seed: u64, keep: &Block) -> u8 {
+    keep.check();
+    for round in 0..2 {
+        if !work_everywhere(seed << 8 | round, 150) {
+            return 1;
+        }
+        let _ = (HEAP.reclaim(), PER_THREAD.reclaim(), PER_CPU.reclaim(), SHARED.reclaim());
+        let _ = (HEAP.trim(), PER_THREAD.drain());
+        PER_THREAD.flush_thread();
+    }
+    if !a_thread_was_served() {
+        return 2;
+    }
+    let held = [HEAP.stats(), PER_THREAD.stats(), PER_CPU.stats(), SHARED.stats()].map(|stats| stats.from_backend);
+    if held.contains(&0) { 3 } else { 0 }
+}
+
+#[test]
+fn a_child_of_a_busy_process_lives_on() {
+    isolated("a_child_of_a_busy_process_lives_on", || {
+        beside_a_busy_crowd(|| {
+            let keep = Block::new(&HEAP, layout(5000, 8), 4711).unwrap();
+            for n in 0..forks() {
+                assert_eq!(forked(|| life(n, &keep)), 0, "at fork {n}");
+            }
+            keep.free(&HEAP);
+        });
+        for heap in [&PER_THREAD, &PER_CPU, &SHARED] {
+            heap.flush_thread();
+            assert_eq!(heap.stats().in_use, 0);
+            let _ = heap.reclaim();
+            assert_eq!(heap.stats().from_backend, heap.stats().metadata);
+        }
+    });
+}
+
+/// Who searches the thread that forks may be a thread of the parent, and never come back to let go of it in the child.
+#[test]
+fn a_child_that_was_being_searched_goes_on() {
+    isolated("a_child_that_was_being_searched_goes_on", || {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let over = &over;
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    while !over.load(Relaxed) {
+                        let _ = PER_THREAD.reclaim();
+                    }
+                });
+            }
+            for n in 0..forks() / 4 {
+                // So that there is something to search.
+                work(&PER_THREAD, n, 30);
+                let code = forked(|| {
+                    let served = (0..10).all(|round| work(&PER_THREAD, round, 300));
+                    let _ = PER_THREAD.reclaim();
+                    u8::from(!served)
+                });
+                if code != 0 {
+                    over.store(true, Relaxed);
+                }
+                assert_eq!(code, 0, "at fork {n}");
+            }
+            over.store(true, Relaxed);
+        });
+    });
+}
+
+/// What a thread of the parent has in its hands is lost to the child; that the child then waits for it, each time that it has no
+/// memory, would be worse.
+#[test]
+fn a_child_at_its_limit_is_told_so() {
+    isolated("a_child_at_its_limit_is_told_so", || {
+        const MIB: usize = 1 << 20;
+        let (backend, account) = Metered::timeless(Os);
+        let heap = Bandolier::with_backend(backend);
+        // By the back-end, which counts how often it is asked.
+        account.set(Refuse::Above((12 * MIB / 4096) as u32));
+        let keep = Block::new(&heap, layout(100, 8), 1).unwrap();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let _ = heap.reclaim();
+                }
+            });
+            for n in 0..forks().div_ceil(30) {
+                let code = forked(|| {
+                    let before = account.calls();
+                    let mut held: [Option<Block>; 64] = [const { None }; 64];
+                    for place in &mut held {
+                        *place = Block::new(&heap, layout(MIB / 2, 8), n);
+                    }
+                    let nulls = held.iter().filter(|block| block.is_none()).count();
+                    held.into_iter().flatten().for_each(|block| block.free(&heap));
+                    let again = Block::new(&heap, layout(MIB / 2, 8), n);
+                    let calls = account.calls() - before;
+                    if nulls == 0 || nulls == 64 {
+                        1
+                    } else if again.is_none() {
+                        2
+                    } else {
+                        // Once it may take a pass that never ends for one that does.
+                        u8::from(calls > 3 * 4096 * 10) * 3
+                    }
+                });
+                if code != 0 {
+                    over.store(true, Relaxed);
+                }
+                assert_eq!(code, 0, "at fork {n}");
+            }
+            over.store(true, Relaxed);
+        });
+        keep.free(&heap);
+    });
+}
+
+/// By `posix_spawn`, whose child has the parent's memory until it executes something else; and by `fork` and `exec`, with a
+/// closure of the parent's in between.
+#[test]
+fn a_busy_process_starts_others() {
+    use std::os::unix::process::CommandExt;
+
+    isolated("a_busy_process_starts_others", || {
+        beside_a_busy_crowd(|| {
+            for n in 0..forks() / 2 {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", "exit 3"]);
+                if n % 2 == 0 {
+                    // SAFETY: the closure takes and frees memory of heaps that wait for nobody.
+                    unsafe {
+                        command.pre_exec(move || {
+                            let served = work_everywhere(n, 50);
+                            let _ = PER_THREAD.reclaim();
+                            if served { Ok(()) } else { Err(std::io::ErrorKind::OutOfMemory.into()) }
+                        });
+                    }
+                }
+                assert_eq!(command.status().unwrap().code(), Some(3), "at start {n}");
+            }
+        });
+    });
+}
+
+/// Ends the process while others allocate, from a child each time: exit handlers, destructors of statics and of this library
+/// run beside them.
+#[test]
+fn a_process_exits_while_its_threads_work() {
+    extern "C" fn at_exit() {
+        if !work_everywhere(5, 200) {
+            // SAFETY: ends the process, which is what is going on anyway.
+            unsafe { libc::_exit(99) }
+        }
+        let _ = (HEAP.reclaim(), PER_THREAD.reclaim());
+    }
+    isolated("a_process_exits_while_its_threads_work", || {
+        for n in 0..forks() / 4 {
+            let code = forked(|| {
+                // SAFETY: a handler without conditions.
+                unsafe { libc::atexit(at_exit) };
+                for _ in 0..2 {
+                    thread::spawn(move || {
+                        for seed in n.. {
+                            // Threads come and go meanwhile, too.
+                            thread::spawn(move || work_everywhere(seed, 20)).join().unwrap();
+                            let _ = PER_THREAD.reclaim();
+                        }
+                    });
+                }
+                work_everywhere(n, 50);
+                std::process::exit(42)
+            });
+            assert_eq!(code, 42 - 17, "at exit {n}");
+        }
+    });
+}

@@ -1,0 +1,450 @@
+//! What a hardened heap finds, and what it makes hard. (Double and invalid frees of chunks and runs are in `misuse.rs`.)
+
+#![cfg(all(feature = "hardened", feature = "std", unix))]
+
+mod common;
+
+use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os, SizeClass};
+use common::court::{Expected, Telling, accused, confession, convicted, give, take};
+use common::{child, layout, role};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
+use std::alloc::System;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Mutex;
+
+#[global_allocator]
+static HEAP: Telling = Telling::new();
+
+const SMALL: Layout = Layout::new::<[u64; 5]>();
+const RUN: Layout = Layout::new::<[u64; 12_000]>();
+const LARGE: Layout = Layout::new::<[u64; 700_000]>();
+
+fn realloc<B: Backend>(heap: &Bandolier<B>, block: *mut u8, old: Layout, new: usize) -> *mut u8 {
+    // SAFETY: of the heap with this layout, or that is what is tested.
+    unsafe { heap.realloc(block, old, new) }
+}
+
+/// Writes one byte somewhere, as a program with a bug would.
+fn scribble(block: *mut u8, offset: isize) {
+    // SAFETY: it is not: that is what is tested.
+    unsafe { block.wrapping_offset(offset).write_volatile(0x55) };
+}
+
+fn is_zero(block: *mut u8, bytes: usize) -> bool {
+    // SAFETY: memory of the heap's, which is never uninitialised where it is hardened.
+    (0..bytes).all(|at| unsafe { block.wrapping_add(at).read_volatile() } == 0)
+}
+
+/// Runs `crime` in a process of its own, which must end by a memory fault.
+fn faults(test: &str, crime: impl FnOnce()) {
+    if role().is_some() {
+        crime();
+        std::process::exit(0);
+    }
+    let output = child(test, "crime");
+    let fault = [libc::SIGSEGV, libc::SIGBUS].map(Some).contains(&output.status.signal());
+    assert!(fault, "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+}
+
+// ---- writes where nobody may ---------------------------------------------------------------------------------------
+
+/// Takes chunks until the one comes that was written to.
+fn take_until_found(heap: &Bandolier<Os>, of: Layout) {
+    for _ in 0..100_000 {
+        take(heap, of);
+    }
+}
+
+#[test]
+fn a_write_after_a_free() {
+    let expected = Expected { what: "write after free", size: 40, class: Some(48) };
+    convicted("a_write_after_a_free", expected, |heap, ready| {
+        let others: Vec<_> = (0..1000).map(|_| take(heap, SMALL)).collect();
+        let block = take(heap, SMALL);
+        give(heap, block, SMALL);
+        scribble(block, 39);
+        // So that quarantine ends.
+        others.into_iter().for_each(|other| give(heap, other, SMALL));
+        ready(block);
+        take_until_found(heap, SMALL);
+    });
+}
+
+#[test]
+fn a_write_after_a_free_that_went_through_the_slabs() {
+    let expected = Expected { what: "write after free", size: 40, class: Some(48) };
+    convicted("a_write_after_a_free_that_went_through_the_slabs", expected, |heap, ready| {
+        // All of its page but the block itself stays in use, and so does the page.
+        let others: Vec<_> = (0..2000).map(|_| take(heap, SMALL)).collect();
+        let block = others[1000];
+        give(heap, block, SMALL);
+        scribble(block, 0);
+        heap.flush_thread();
+        let _ = heap.drain();
+        ready(block);
+        take_until_found(heap, SMALL);
+    });
+}
+
+#[test]
+fn a_write_behind_a_chunk() {
+    let expected = Expected { what: "write past the end of a block", size: 41, class: Some(48) };
+    convicted("a_write_behind_a_chunk", expected, |heap, ready| {
+        let of = layout(41, 1);
+        let block = take(heap, of);
+        scribble(block, 41);
+        ready(block);
+        give(heap, block, of);
+    });
+}
+
+#[test]
+fn a_write_behind_a_chunk_that_was_shrunk() {
+    let expected = Expected { what: "write past the end of a block", size: 33, class: Some(48) };
+    convicted("a_write_behind_a_chunk_that_was_shrunk", expected, |heap, ready| {
+        let block = realloc(heap, take(heap, SMALL), SMALL, 33);
+        scribble(block, 40);
+        ready(block);
+        give(heap, block, layout(33, 8));
+    });
+}
+
+#[test]
+fn a_write_behind_a_run() {
+    let expected = Expected { what: "write past the end of a block", size: 96_000, class: None };
+    convicted("a_write_behind_a_run", expected, |heap, ready| {
+        let block = take(heap, RUN);
+        scribble(block, 96_010);
+        ready(block);
+        give(heap, block, RUN);
+    });
+}
+
+#[test]
+fn a_write_behind_a_large_block() {
+    let expected = Expected { what: "write past the end of a block", size: 5_600_000, class: None };
+    convicted("a_write_behind_a_large_block", expected, |heap, ready| {
+        let block = take(heap, LARGE);
+        scribble(block, 5_600_001);
+        ready(block);
+        give(heap, block, LARGE);
+    });
+}
+
+#[test]
+fn a_reallocation_of_a_free_chunk() {
+    let expected = Expected { what: "realloc of a free chunk", size: 40, class: Some(48) };
+    convicted("a_reallocation_of_a_free_chunk", expected, |heap, ready| {
+        let block = take(heap, SMALL);
+        give(heap, block, SMALL);
+        ready(block);
+        realloc(heap, block, SMALL, 41);
+    });
+}
+
+/// The twin of the above: blocks that shrink and grow in place, filled to the last byte each time.
+#[test]
+fn honest_growth_is_not_convicted() {
+    static HEAP: Bandolier<Os> = Bandolier::with_backend(Os);
+    for sizes in [&[33, 48, 40, 35, 48][..], &[40_000, 70_000, 65_536, 300_000, 50_000], &[5 << 20, 9 << 20, 6 << 20]] {
+        let mut of = layout(sizes[0], 8);
+        let mut block = take(&HEAP, of);
+        for &size in sizes {
+            block = realloc(&HEAP, block, of, size);
+            of = layout(size, 8);
+            // SAFETY: so many bytes are ours.
+            unsafe { block.write_bytes(0xee, size) };
+        }
+        give(&HEAP, block, of);
+    }
+    let _ = HEAP.drain_caches();
+    assert_eq!(HEAP.stats().in_use, 0);
+}
+
+// ---- frees of what is no block -------------------------------------------------------------------------------------
+
+#[test]
+fn a_double_free_of_a_large_block() {
+    let expected = Expected { what: "free of an address that is no block", size: 5_600_000, class: None };
+    convicted("a_double_free_of_a_large_block", expected, |heap, ready| {
+        let block = take(heap, LARGE);
+        give(heap, block, LARGE);
+        ready(block);
+        give(heap, block, LARGE);
+    });
+}
+
+#[test]
+fn a_large_block_freed_with_another_size() {
+    let expected = Expected { what: "free with a layout that is not the block's", size: 5_600_008, class: None };
+    convicted("a_large_block_freed_with_another_size", expected, |heap, ready| {
+        let block = take(heap, LARGE);
+        ready(block);
+        give(heap, block, layout(5_600_008, 8));
+    });
+}
+
+#[test]
+fn a_large_block_freed_with_another_alignment() {
+    let expected = Expected { what: "free with a layout that is not the block's", size: 5_600_000, class: None };
+    convicted("a_large_block_freed_with_another_alignment", expected, |heap, ready| {
+        let block = take(heap, LARGE);
+        ready(block);
+        give(heap, block, layout(5_600_000, 16));
+    });
+}
+
+#[test]
+fn an_address_inside_a_large_block() {
+    let expected = Expected { what: "free of an address that is no block", size: 5_600_000, class: None };
+    convicted("an_address_inside_a_large_block", expected, |heap, ready| {
+        let block = take(heap, LARGE).wrapping_add(64);
+        ready(block);
+        give(heap, block, LARGE);
+    });
+}
+
+#[test]
+fn a_run_freed_with_a_larger_layout() {
+    let expected = Expected { what: "free with a layout that is not the block's", size: 200_000, class: None };
+    convicted("a_run_freed_with_a_larger_layout", expected, |heap, ready| {
+        let block = take(heap, RUN);
+        take(heap, RUN);
+        ready(block);
+        give(heap, block, layout(200_000, 8));
+    });
+}
+
+#[test]
+fn a_run_freed_with_a_smaller_layout() {
+    let expected = Expected { what: "free with a layout that is not the block's", size: 50_000, class: None };
+    convicted("a_run_freed_with_a_smaller_layout", expected, |heap, ready| {
+        let block = take(heap, RUN);
+        ready(block);
+        give(heap, block, layout(50_000, 8));
+    });
+}
+
+#[test]
+fn a_large_block_reallocated_with_another_size() {
+    let expected = Expected { what: "realloc with a layout that is not the block's", size: 5_600_008, class: None };
+    convicted("a_large_block_reallocated_with_another_size", expected, |heap, ready| {
+        let block = take(heap, LARGE);
+        ready(block);
+        realloc(heap, block, layout(5_600_008, 8), 9 << 20);
+    });
+}
+
+/// Where the back-end has no guards, large blocks are in the ledger all the same.
+#[test]
+fn a_double_free_in_a_back_end_without_guards() {
+    static HEAP: Bandolier<FromGlobal<System>> = Bandolier::with_backend(FromGlobal::new(&System));
+    if role().is_some() {
+        let block = take(&HEAP, LARGE);
+        give(&HEAP, block, LARGE);
+        accused(block);
+        give(&HEAP, block, LARGE);
+        std::process::exit(0);
+    }
+    let line = confession("a_double_free_in_a_back_end_without_guards");
+    assert!(line.starts_with("bandolier: free of an address that is no block"), "{line}");
+}
+
+// ---- guards --------------------------------------------------------------------------------------------------------
+
+static GUARDED: Bandolier<Os> = Bandolier::with_backend(Os);
+
+#[test]
+fn the_unit_behind_a_run_is_guarded() {
+    faults("the_unit_behind_a_run_is_guarded", || scribble(take(&GUARDED, RUN), 2 << 16));
+}
+
+#[test]
+fn the_unit_before_a_run_is_guarded() {
+    faults("the_unit_before_a_run_is_guarded", || scribble(take(&GUARDED, RUN), -1));
+}
+
+#[test]
+fn the_unit_behind_a_large_block_is_guarded() {
+    faults("the_unit_behind_a_large_block_is_guarded", || {
+        scribble(take(&GUARDED, LARGE), LARGE.size().next_multiple_of(1 << 16) as isize);
+    });
+}
+
+#[test]
+fn the_unit_before_a_large_block_is_guarded() {
+    faults("the_unit_before_a_large_block_is_guarded", || scribble(take(&GUARDED, LARGE), -1));
+}
+
+#[test]
+fn a_run_that_has_grown_is_guarded() {
+    faults("a_run_that_has_grown_is_guarded", || {
+        let block = take(&GUARDED, RUN);
+        let grown = realloc(&GUARDED, block, RUN, 200_000);
+        // SAFETY: so many bytes are ours now.
+        unsafe { grown.write_bytes(1, 200_000) };
+        scribble(grown, 200_000_usize.next_multiple_of(1 << 16) as isize);
+    });
+}
+
+#[test]
+fn a_run_that_has_shrunk_is_guarded() {
+    faults("a_run_that_has_shrunk_is_guarded", || {
+        let shrunk = realloc(&GUARDED, take(&GUARDED, RUN), RUN, 40_000);
+        scribble(shrunk, 1 << 16);
+    });
+}
+
+/// An `Os` that notes what was asked of it.
+struct Noting {
+    acquired: Mutex<Vec<(usize, usize)>>,
+    guarded: Mutex<Vec<(usize, usize)>>,
+}
+
+// SAFETY: every call is one of `Os`.
+unsafe impl Backend for Noting {
+    const ZEROED: bool = true;
+    const GUARDS: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let block = Os.acquire(layout)?;
+        self.acquired.lock().unwrap().push((block.addr().get(), layout.size()));
+        Some(block)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { Os.release(block, layout) }
+    }
+
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        self.guarded.lock().unwrap().push((start.addr().get(), bytes));
+        // SAFETY: the caller's promise.
+        unsafe { Os.guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { Os.unguard(start, bytes) }
+    }
+}
+
+static NOTING: Bandolier<Noting> =
+    Bandolier::with_backend(Noting { acquired: Mutex::new(Vec::new()), guarded: Mutex::new(Vec::new()) })
+        .without_thread_caches();
+
+#[test]
+fn segments_begin_and_end_with_guards_and_have_no_records_in_them() {
+    let blocks: Vec<_> = (0..40_000).map(|n| take(&NOTING, layout(16 + n % 1000, 8))).collect();
+    let (acquired, guarded) = (NOTING.backend().acquired.lock().unwrap(), NOTING.backend().guarded.lock().unwrap());
+    let segments: Vec<_> = acquired.iter().filter(|(_, bytes)| *bytes >= 1 << 20).collect();
+    assert!(segments.len() > 1, "{acquired:?}");
+    for (start, bytes) in segments {
+        assert!(guarded.contains(&(*start, 1 << 16)), "{start:#x} does not begin with a guard");
+        assert!(guarded.contains(&(start + bytes - (1 << 16), 1 << 16)), "{start:#x} does not end with a guard");
+    }
+    // So a record lies at least a unit away from any chunk.
+    for block in blocks {
+        let home = acquired.iter().find(|(start, bytes)| (*start..start + bytes).contains(&block.addr())).unwrap();
+        assert!(home.1 >= 1 << 20, "a chunk lies in a block of {} bytes", home.1);
+        assert!(block.addr() - home.0 >= 1 << 16);
+    }
+}
+
+// ---- what is free is zero, comes in no order, and not at once ------------------------------------------------------
+
+#[test]
+fn what_is_freed_is_wiped() {
+    static HEAP: Bandolier<Os> = Bandolier::with_backend(Os);
+    let keep = take(&HEAP, SMALL);
+    let block = take(&HEAP, SMALL);
+    // SAFETY: so many bytes are ours.
+    unsafe { block.write_bytes(0xaa, 40) };
+    give(&HEAP, block, SMALL);
+    assert!(is_zero(block, 48));
+    let run = take(&HEAP, RUN);
+    // SAFETY: so many bytes are ours.
+    unsafe { run.write_bytes(0xaa, 96_000) };
+    give(&HEAP, run, RUN);
+    assert!(is_zero(run, 96_000));
+    give(&HEAP, keep, SMALL);
+}
+
+#[test]
+fn slabs_made_of_used_units_are_zero() {
+    static ARENA: Arena<{ 8 << 20 }> = Arena::new();
+    let heap = Bandolier::with_backend(&ARENA).without_thread_caches();
+    for _ in 0..3 {
+        let runs: Vec<_> = (0..40).map(|_| take(&heap, RUN)).collect();
+        for &run in &runs {
+            // SAFETY: so many bytes are ours.
+            unsafe { run.write_bytes(0xaa, 96_000) };
+        }
+        runs.iter().for_each(|&run| give(&heap, run, RUN));
+        // A hardened heap looks at each chunk that it hands out.
+        let chunks: Vec<_> = (0..20_000).map(|_| take(&heap, layout(100, 8))).collect();
+        assert!(chunks.iter().all(|&chunk| is_zero(chunk, 100)));
+        chunks.iter().for_each(|&chunk| give(&heap, chunk, layout(100, 8)));
+        let _ = heap.reclaim();
+    }
+}
+
+#[test]
+fn chunks_come_in_no_order() {
+    let first = || {
+        let heap = Bandolier::with_backend(Os).without_thread_caches();
+        let base = take(&heap, layout(64, 8)).addr();
+        (0..100).map(|_| take(&heap, layout(64, 8)).addr().wrapping_sub(base)).collect::<Vec<_>>()
+    };
+    let (one, other) = (first(), first());
+    let ascending = one.windows(2).filter(|two| (two[0] as isize) < two[1] as isize).count();
+    assert!((20..80).contains(&ascending), "{ascending} of 99 lie behind the one before");
+    assert_ne!(one, other);
+}
+
+/// A chunk that was freed is not among the next ones, whoever's magazines a thread works from.
+#[test]
+fn what_is_freed_does_not_come_back_at_once() {
+    fn check(heap: Bandolier<Os>) {
+        let of = layout(64, 8);
+        let full = (0..2000).map(|_| take(&heap, of)).collect::<Vec<_>>();
+        full.iter().for_each(|&chunk| give(&heap, chunk, of));
+        for _ in 0..5000 {
+            let block = take(&heap, of);
+            give(&heap, block, of);
+            let next: Vec<_> = (0..100).map(|_| take(&heap, of)).collect();
+            assert!(!next.contains(&block));
+            next.iter().for_each(|&chunk| give(&heap, chunk, of));
+        }
+    }
+    check(Bandolier::with_backend(Os).per_thread());
+    check(Bandolier::with_backend(Os).per_cpu());
+    check(Bandolier::with_backend(Os).hybrid());
+    check(Bandolier::with_backend(Os).without_thread_caches());
+}
+
+/// What waits in quarantine is handed out before an allocation fails, and goes back when it is asked for.
+#[test]
+fn quarantine_is_no_leak() {
+    static ARENA: Arena<{ 4 << 20 }> = Arena::new();
+    let heap = Bandolier::with_backend(&ARENA).without_thread_caches();
+    for class in SizeClass::all().filter(|class| class.bytes() >= 512) {
+        let of = layout(class.bytes(), 8);
+        let mut most = Vec::new();
+        loop {
+            // SAFETY: the size is not zero.
+            let block = unsafe { heap.alloc(of) };
+            if block.is_null() {
+                break;
+            }
+            most.push(block);
+        }
+        assert!(most.len() * class.bytes() > ARENA_LEAST, "{} blocks of {}", most.len(), class.bytes());
+        most.iter().for_each(|&block| give(&heap, block, of));
+    }
+    let _ = heap.reclaim();
+    assert_eq!((heap.stats().in_use, heap.stats().cached), (0, 0));
+}
+
+const ARENA_LEAST: usize = 3 << 20;
