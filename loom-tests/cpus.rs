@@ -159,7 +159,7 @@ fn emptied_places_change_hands() {
             Machine::seat(&world.machine, 1);
             if let Some(places) = take_all(&world.cpus.spares) {
                 // SAFETY: the caller's own.
-                assert_eq!(unsafe { places.as_ref() }.rounds(class()), 0);
+                assert_eq!(unsafe { places.as_ref() }.rounds(class(), || ()), 0);
                 keep_all(&world.cpus.spares, places, places);
             }
         });

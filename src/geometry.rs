@@ -71,6 +71,10 @@ sized! {
 /// they are.
 pub(crate) const HARDENED: bool = cfg!(feature = "hardened") && !cfg!(all(test, loom));
 
+/// Whether what is free is zero, and looked at. Not beside a tool that is told what is free (the feature `annotate`): it sees more,
+/// and nobody may touch what it was told of.
+pub(crate) const WIPED: bool = HARDENED && !cfg!(feature = "annotate");
+
 /// Whether the program's hold on each chunk is noted: in debug builds, and where blocks are checked.
 pub(crate) const CHECKED: bool = (cfg!(debug_assertions) || HARDENED) && !cfg!(all(test, loom));
 

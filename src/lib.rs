@@ -15,6 +15,7 @@ mod geometry;
 mod home;
 mod size_class;
 mod stats;
+mod tell;
 mod wipe;
 
 mod backend;

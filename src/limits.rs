@@ -154,6 +154,7 @@ mod cgroup {
         use std::fs;
 
         #[test]
+        #[cfg_attr(miri, ignore = "Miri has no folders")]
         fn the_least_of_all_groups_above_counts() {
             let root = std::env::temp_dir().join(std::format!("bandolier-cgroup-{}", std::process::id()));
             let group = root.join("a/b");

@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::breach::Breach;
 use crate::stats::Counter;
 use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn};
+use crate::tell;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -235,6 +236,9 @@ impl<B: Backend> Supply<'_, B> {
         };
         self.check(block, layout);
         account.of(self.drawn).add(layout.size());
+        if account == SEGMENTS {
+            tell::taken(block.as_ptr(), layout.size());
+        }
         Some(block)
     }
 
@@ -264,6 +268,9 @@ impl<B: Backend> Supply<'_, B> {
     /// # Safety
     /// As [`Backend::release`], with the account that the block was booked on.
     pub(crate) unsafe fn release(&self, account: Account, block: NonNull<u8>, layout: Layout) {
+        if account == SEGMENTS {
+            tell::returned(block.as_ptr(), layout.size());
+        }
         // SAFETY: the caller's promise.
         unsafe { self.backend.release(block, layout) }
         account.of(self.drawn).sub(layout.size());

@@ -46,11 +46,11 @@ mod imp {
     #[cfg(not(target_has_atomic = "64"))]
     pub(crate) use super::guarded::AtomicU64;
     pub(crate) use atomic::Atomic;
-    pub(crate) use core::sync::atomic::AtomicPtr;
     #[cfg(target_has_atomic = "64")]
     pub(crate) use core::sync::atomic::AtomicU64;
     #[cfg(feature = "std")]
     pub(crate) use core::sync::atomic::compiler_fence;
+    pub(crate) use core::sync::atomic::{AtomicPtr, fence};
     pub(crate) use crossbeam_utils::Backoff;
 
     /// Makes null pointers of memory that is zero.
@@ -150,7 +150,7 @@ mod imp {
     use super::Ordering;
     use bytemuck::NoUninit;
     use core::marker::PhantomData;
-    pub(crate) use loom::sync::atomic::AtomicPtr;
+    pub(crate) use loom::sync::atomic::{AtomicPtr, fence};
 
     /// `atomic::Atomic` over loom's 64-bit atomic. Values must not wrap in `fetch_add` and `fetch_sub`.
     pub(crate) struct Atomic<T>(loom::sync::atomic::AtomicU64, PhantomData<T>);

@@ -5,7 +5,7 @@
 mod common;
 
 use bandolier::{Backend, Bandolier, FromGlobal, Os};
-use common::{Block, Dice, HARDENED, layout, rounded, scaled};
+use common::{Block, Dice, HARDENED, layout, rounded, stride, turns};
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -25,7 +25,7 @@ fn collections(seed: u64) -> u64 {
     let mut sorted: BTreeMap<u64, Box<[u8]>> = BTreeMap::new();
     let mut queue: VecDeque<Arc<str>> = VecDeque::new();
     let mut sum = 0_u64;
-    for turn in 0..scaled(20_000, 4_000, 50) as u64 {
+    for turn in 0..turns(20_000, 4_000, 50) as u64 {
         let key = dice.below(500) as u64;
         names.entry(format!("name {key}")).or_default().push(turn);
         sorted.insert(key, vec![key as u8; dice.below(2_000)].into_boxed_slice());
@@ -60,7 +60,7 @@ fn collections_travel_between_threads() {
         .map(|maker| {
             let send = send.clone();
             thread::spawn(move || {
-                for n in 0..scaled(200, 50, 5) {
+                for n in 0..turns(200, 50, 5) {
                     let word = |i| format!("{maker}/{n}/{i}");
                     send.send((0..50).map(|i| (0..i % 7).map(word).collect()).collect()).unwrap();
                 }
@@ -75,7 +75,7 @@ fn collections_travel_between_threads() {
     }
     makers.into_iter().for_each(|maker| maker.join().unwrap());
     let kept = kept.into_inner().unwrap();
-    assert_eq!(kept.len(), 3 * scaled(200, 50, 5));
+    assert_eq!(kept.len(), 3 * turns(200, 50, 5));
     assert!(kept.iter().flatten().all(|word| word.split('/').count() == 3));
 }
 
@@ -106,7 +106,7 @@ fn disjoint_by_address(held: &mut Vec<Block>) {
 
 #[test]
 fn every_size_is_served_at_small_alignments() {
-    let step = scaled(1, 13, 5_000);
+    let step = stride(1, 13, 5_000);
     let sizes = (1..=70_000).step_by(step);
     disjoint(sizes.map(|size| layout(size, 1 << (size % 5))));
 }
@@ -115,7 +115,7 @@ fn every_size_is_served_at_small_alignments() {
 fn every_alignment_is_served_at_many_sizes() {
     for log in 0..=21 {
         let near = (0..=26).flat_map(|log| [(1_usize << log) - 1, 1 << log, (1 << log) + 1]);
-        let sizes = (1..=70_000).step_by(scaled(97, 997, 20_000)).chain(near).filter(|&size| size > 0);
+        let sizes = (1..=70_000).step_by(stride(97, 997, 20_000)).chain(near).filter(|&size| size > 0);
         let most = if log > 16 { 1 << 20 } else { 64 << 20 };
         disjoint(sizes.filter(|&size| size <= most).map(|size| layout(size, 1 << log)));
     }
@@ -125,7 +125,7 @@ fn every_alignment_is_served_at_many_sizes() {
 #[test]
 fn a_block_is_never_smaller_than_its_layout() {
     for log in 0..=21 {
-        for size in (1..=70_000).step_by(scaled(7, 77, 7_000)) {
+        for size in (1..=70_000).step_by(stride(7, 77, 7_000)) {
             assert!(rounded::<Os>(layout(size, 1 << log)) >= size);
         }
     }
@@ -152,7 +152,7 @@ fn zeroed_memory_is_zero_after_dirty_use() {
 /// Every byte, not only those that a [`Block`] looks at.
 #[test]
 fn zeroed_runs_are_zero_in_every_byte() {
-    for turn in 0..scaled(60, 20, 1) {
+    for turn in 0..turns(60, 20, 1) {
         for size in [70_000, 300_000, 1 << 20] {
             let of = layout(size, 8);
             // SAFETY: the size is not zero.
@@ -211,7 +211,7 @@ fn contents_are_kept_between_all_kinds_of_sizes() {
 fn random_reallocation_keeps_contents() {
     let mut dice = Dice::new(11);
     let mut held: Vec<_> = (0..50).map(|n| Block::new(&HEAP, dice.layout(6 << 20), n).unwrap()).collect();
-    for turn in 0..scaled(30_000, 5_000, 50) {
+    for turn in 0..turns(30_000, 5_000, 50) {
         let at = turn % held.len();
         let block = held.swap_remove(at).resize(&HEAP, dice.size(6 << 20)).unwrap();
         held.push(block);

@@ -9,6 +9,7 @@ mod common;
 
 use bandolier::{Backend, Bandolier, Locator, Os};
 use common::{Block, layout};
+use core::ptr::NonNull;
 use std::sync::Barrier;
 use std::thread;
 
@@ -82,14 +83,15 @@ fn a_drain_says_whether_it_reached_others() {
 fn pages_move() {
     let old = layout(8 << 20, 8);
     let block = Os.acquire(old).unwrap();
-    // SAFETY: a fresh block of that many bytes.
-    unsafe { block.add((8 << 20) - 1).write(7) };
+    let last = |block: NonNull<u8>, bytes: usize| block.as_ptr().wrapping_add(bytes - 1);
+    // SAFETY: the last of a fresh block of that many bytes.
+    unsafe { last(block, 8 << 20).write(7) };
     // SAFETY: acquired above with this layout.
     let moved = unsafe { Os.remap(block, old, 40 << 20) }.expect("there is mremap");
+    // SAFETY: the block has as many bytes and more.
+    assert_eq!(unsafe { last(moved, 8 << 20).read() }, 7);
     // SAFETY: the block has that many bytes now.
-    assert_eq!(unsafe { moved.add((8 << 20) - 1).read() }, 7);
-    // SAFETY: as above.
-    unsafe { moved.add((40 << 20) - 1).write(7) };
+    unsafe { last(moved, 40 << 20).write(7) };
     // SAFETY: as above; nothing uses it any more.
     unsafe { Os.release(moved, layout(40 << 20, 8)) };
 }
@@ -107,7 +109,7 @@ fn a_page_goes_back_alone() {
     // SAFETY: a page of the block, whose contents are not wanted.
     assert!(unsafe { Os.purge(block, page) });
     // SAFETY: inside the block.
-    let read = |at: usize| unsafe { block.add(at).read() };
+    let read = |at: usize| unsafe { block.as_ptr().wrapping_add(at).read() };
     assert_eq!((read(0), read(page - 1), read(page), read(2 * unit - 1)), (0, 0, 9, 9));
     // SAFETY: acquired above with this layout.
     unsafe { Os.release(block, of) };

@@ -7,7 +7,7 @@ mod common;
 #[cfg(all(feature = "std", not(miri)))]
 use bandolier::Os;
 use bandolier::{Arena, Backend, Bandolier, FromGlobal};
-use common::{Block, Dice, rounded, scaled};
+use common::{Block, Dice, rounded, scaled, turns};
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 const THREADS: usize = if cfg!(miri) { 2 } else { 4 };
-const TURNS: usize = scaled(60_000, 12_000, 80);
+const TURNS: usize = turns(60_000, 12_000, 80);
 const MOST_HELD: usize = scaled(300, 200, 20);
 
 /// One thread of the crowd.
@@ -220,7 +220,7 @@ fn one_class_only() {
         .map(|number| {
             let (heap, send) = (heap.clone(), send.clone());
             thread::spawn(move || {
-                for turn in 0..scaled(100_000, 20_000, 100) as u64 {
+                for turn in 0..turns(100_000, 20_000, 100) as u64 {
                     let block = Block::new(&*heap, common::layout(64, 8), number << 32 | turn).unwrap();
                     if turn % 3 == 0 {
                         block.free(&*heap);
@@ -302,18 +302,18 @@ impl Marked {
 /// Every operation is an exchange on a segment's word.
 #[test]
 fn runs_only() {
-    hammer(Bandolier::with_backend(from_system()), &[40_000, 65_536, 100_000, 200_000], scaled(1_500_000, 200_000, 60));
+    hammer(Bandolier::with_backend(from_system()), &[40_000, 65_536, 100_000, 200_000], turns(1_500_000, 200_000, 60));
 }
 
 /// Magazines of two rounds: every other operation is an exchange on the depot's stack.
 #[test]
 fn the_largest_chunks_only() {
-    hammer(Bandolier::with_backend(from_system()), &[32 << 10], scaled(1_500_000, 200_000, 60));
+    hammer(Bandolier::with_backend(from_system()), &[32 << 10], turns(1_500_000, 200_000, 60));
 }
 
 /// All threads claim the same few slots.
 #[test]
 fn shared_slots_only() {
     let heap = Bandolier::with_backend(from_system()).without_thread_caches();
-    hammer(heap, &[64, 32 << 10], scaled(1_500_000, 200_000, 60));
+    hammer(heap, &[64, 32 << 10], turns(1_500_000, 200_000, 60));
 }

@@ -4,7 +4,7 @@
 use super::Arsenal;
 use super::owner::Owner;
 use crate::backend::Backend;
-use crate::geometry::HARDENED;
+use crate::geometry::WIPED;
 use crate::magazine::Round;
 use crate::size_class::SizeClass;
 use crate::slab::{Hold, SlabId};
@@ -17,7 +17,7 @@ impl Arsenal {
     pub(crate) fn note_taken<B: Backend>(&self, backend: &B, chunk: Round, class: SizeClass, layout: Layout) {
         let id = self.note(backend, chunk, class, layout, Hold::Taken);
         // SAFETY: the caller's own, and wiped when it became free.
-        if HARDENED && !unsafe { is_wiped(chunk, class.bytes()) } {
+        if WIPED && !unsafe { is_wiped(chunk, class.bytes()) } {
             self.breach("write after free", chunk, layout.size(), layout.align(), Some(id));
         }
     }
@@ -25,7 +25,7 @@ impl Arsenal {
     /// Notes that a chunk of `layout` is freed, and wipes it in a hardened heap; aborts if that cannot be.
     pub(crate) fn note_given<B: Backend>(&self, backend: &B, chunk: Round, class: SizeClass, layout: Layout) {
         let id = self.note(backend, chunk, class, layout, Hold::Given);
-        if HARDENED {
+        if WIPED {
             self.check_rest(chunk, class, layout, id);
             // SAFETY: the caller's own.
             unsafe { wipe(chunk, layout.size()) };
@@ -35,7 +35,7 @@ impl Arsenal {
     /// Notes that a chunk of `old` bytes is one of `new` bytes from now on; aborts if it is not in use.
     pub(crate) fn note_kept<B: Backend>(&self, backend: &B, chunk: Round, class: SizeClass, old: Layout, new: usize) {
         let id = self.note(backend, chunk, class, old, Hold::Kept);
-        if HARDENED {
+        if WIPED {
             self.check_rest(chunk, class, old, id);
             let kept = new.min(old.size());
             // SAFETY: inside the chunk, or its end.

@@ -12,7 +12,7 @@
 use super::Arsenal;
 use super::owner::Owner;
 use crate::backend::Backend;
-use crate::geometry::HARDENED;
+use crate::geometry::{HARDENED, WIPED};
 use crate::pool::Record;
 use crate::segment::guards;
 use crate::supply::{LARGE, Supply};
@@ -105,7 +105,7 @@ impl Arsenal {
         let Some(outer) = Outer::of::<B>(layout) else { return };
         if HARDENED {
             self.strike(backend, block, layout);
-            if !B::PURGES {
+            if WIPED && !B::PURGES {
                 // SAFETY: the block was the program's until now. Whoever gets the memory next is not to read it.
                 unsafe { wipe(block, layout.size()) };
             }

@@ -17,7 +17,7 @@ mod runs;
 use crate::backend::Backend;
 use crate::breach::Breach;
 use crate::depot::Depot;
-use crate::geometry::HARDENED;
+use crate::geometry::WIPED;
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::map::Map;
@@ -178,7 +178,7 @@ impl Arsenal {
     /// A fresh slab of `units` units, from segments of at most `most` units if new ones are needed.
     fn carve_from<B: Backend>(&self, backend: &B, class: SizeClass, units: u32, most: u32) -> Option<Held> {
         let (run, found) = self.claim(backend, Wish::units(units), most)?;
-        let contents = if HARDENED { runs::scrubbed(backend, run, found) } else { found };
+        let contents = if WIPED { runs::scrubbed(backend, run, found) } else { found };
         match self.slabs.carve(self.supply(backend), run, contents, class) {
             Some(held) => {
                 self.map.set(backend, run.start, run.units, Owner::Slab(held.id()).to_bits());
@@ -261,7 +261,7 @@ impl Arsenal {
                 if purged {
                     bytes += length;
                     budget.spend(length);
-                } else if HARDENED {
+                } else if WIPED {
                     // SAFETY: as above.
                     unsafe { wipe(start, length) };
                 }

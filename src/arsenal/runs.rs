@@ -9,7 +9,7 @@
 use super::Arsenal;
 use super::owner::Owner;
 use crate::backend::Backend;
-use crate::geometry::{HARDENED, UNITS};
+use crate::geometry::{HARDENED, UNITS, WIPED};
 use crate::home::Home;
 use crate::segment::{Contents, Run, Wish, guards};
 use crate::wipe::{is_wiped, wipe};
@@ -143,7 +143,7 @@ impl Arsenal {
     /// Takes the run of a block of `bytes` back.
     pub(crate) fn give_run<B: Backend>(&self, backend: &B, block: NonNull<u8>, bytes: usize, align: usize, home: Home) {
         let run = self.locate(backend, block, bytes, align);
-        if HARDENED {
+        if WIPED {
             self.check_brink(backend, block, bytes, align);
             let used = if bytes >= PAGES { run.bytes::<B>() } else { bytes };
             // SAFETY: the block was the program's until now, and is the caller's.
@@ -202,7 +202,7 @@ impl Arsenal {
     fn shorten<B: Backend>(&self, backend: &B, run: Run, units: u32, home: Home) {
         let (whole, less) = (run.around::<B>(), run.units - units);
         let gone = run.tail::<B>(units);
-        if HARDENED {
+        if WIPED {
             // SAFETY: the program has given them up.
             unsafe { scrub(backend, gone.start, gone.bytes::<B>()) };
         }
@@ -240,13 +240,13 @@ impl Arsenal {
     pub(super) fn check_brink<B: Backend>(&self, _: &B, block: NonNull<u8>, bytes: usize, align: usize) {
         let (brink, length) = brink::<B>(block, bytes);
         // SAFETY: of the block's last unit; cleared when the block got this size.
-        if HARDENED && !unsafe { is_wiped(brink, length) } {
+        if WIPED && !unsafe { is_wiped(brink, length) } {
             self.breach("write past the end of a block", block, bytes, align, None);
         }
     }
 
     pub(super) fn clear_brink<B: Backend>(block: NonNull<u8>, bytes: usize) {
-        if HARDENED {
+        if WIPED {
             let (brink, length) = brink::<B>(block, bytes);
             // SAFETY: of the block's last unit, which is the caller's.
             unsafe { wipe(brink, length) };

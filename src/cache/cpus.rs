@@ -30,7 +30,8 @@ use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::supply::{METADATA, Supply};
-use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls};
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, fence, make_nulls};
+use crate::tell;
 use core::alloc::Layout;
 use core::array;
 use core::cell::Cell;
@@ -67,6 +68,11 @@ fn previous(class: SizeClass) -> usize {
     SizeClass::COUNT + usize::from(class.number())
 }
 
+/// A name for what the sequences at a place order, for a tool that sees none of them.
+fn order(table: cpu::Table, place: usize) -> *const u8 {
+    table.cast::<u8>().wrapping_add(place)
+}
+
 impl Post {
     pub(crate) fn home(self) -> Home {
         self.seat.number().map_or(Home::COMMON, Home::nth)
@@ -76,20 +82,31 @@ impl Post {
     #[inline(always)]
     pub(crate) fn pop(self, class: SizeClass) -> Option<Round> {
         // SAFETY: the table is one of `Cpus`, guards and all, whose places hold `Top`s; the place is one of a class's.
-        NonNull::new(unsafe { self.seat.pop(self.table, loaded(class)) })
+        let round = NonNull::new(unsafe { self.seat.pop(self.table, loaded(class)) });
+        tell::after(order(self.table, loaded(class)));
+        round
     }
 
     /// Puts a chunk into this CPU's loaded magazine.
     #[inline(always)]
     pub(crate) fn push(self, class: SizeClass, round: Round) -> bool {
+        tell::before(order(self.table, loaded(class)));
         // SAFETY: as in `pop`; the chunk is the caller's.
         unsafe { self.seat.push(self.table, loaded(class), round.as_ptr()) }
     }
 
     /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
     fn exchange(self, place: usize, new: Top) -> Option<Top> {
+        // Models are of protocols, and of this there is none: it would hide what others need.
+        if !cfg!(all(test, loom)) {
+            // Release: a magazine made just now, to who counts what is in it.
+            fence(Ordering::Release);
+        }
+        tell::before(order(self.table, place));
         // SAFETY: as in `pop`; the magazine is the caller's.
-        Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) })
+        let old = Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) });
+        tell::after(order(self.table, place));
+        old
     }
 }
 
@@ -340,6 +357,10 @@ impl Cpus {
 
     /// Hands in what is in a chain of the caller's, and keeps it.
     fn empty_all(&self, arsenal: &Arsenal, first: NonNull<Places>) {
+        // By the fence.
+        let orders =
+            self.made().into_iter().flat_map(|table| (0..PLACES).map(move |place| order(Self::first(table), place)));
+        orders.for_each(tell::after);
         let mut last = first;
         for places in chain(first) {
             // SAFETY: places live as long as the heap.
@@ -369,7 +390,16 @@ impl Cpus {
     /// Rounds of `class` at all places; exact while nobody works.
     pub(crate) fn rounds(&self, class: SizeClass) -> usize {
         let entries = self.table().into_iter().flatten();
-        entries.filter_map(Places::at).map(|places| places.rounds(class)).sum()
+        entries.filter_map(Places::at).map(|places| places.rounds(class, || self.see(class))).sum()
+    }
+
+    /// Comes after whoever put the magazines of a class into places that have been looked at.
+    fn see(&self, class: SizeClass) {
+        // Acquire: the magazines, by the fence in `exchange`.
+        fence(Ordering::Acquire);
+        let table = self.made().map(Self::first);
+        let orders = table.map(|table| [loaded(class), previous(class)].map(|place| order(table, place)));
+        orders.into_iter().flatten().for_each(tell::after);
     }
 }
 
@@ -432,8 +462,11 @@ impl Places {
         Top::from_raw(self.tops[place].load(Ordering::Relaxed)).unwrap_or(Top::NONE)
     }
 
-    fn rounds(&self, class: SizeClass) -> usize {
-        [loaded(class), previous(class)].map(|place| usize::from(self.top(place).rounds().0)).iter().sum()
+    /// Rounds of `class`, of magazines that `see` comes after the making of.
+    fn rounds(&self, class: SizeClass, see: impl FnOnce()) -> usize {
+        let tops = [loaded(class), previous(class)].map(|place| self.top(place));
+        see();
+        tops.map(|top| usize::from(top.rounds().0)).iter().sum()
     }
 
     /// Whether there are magazines, and nobody has traded here since the last time that this was asked.

@@ -42,7 +42,8 @@ use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::pool::Record;
 use crate::size_class::{PerClass, SizeClass};
-use crate::sync::{Atomic, AtomicPtr, Ordering, array, const_fn};
+use crate::sync::{self, Atomic, AtomicPtr, Ordering, array, const_fn};
+use crate::tell;
 use crate::treiber::Index;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
@@ -340,9 +341,24 @@ impl Holster {
     unsafe fn with<R>(&self, class: SizeClass, work: impl FnOnce(&mut Pair) -> R) -> R {
         let mut pair = self.pair(class);
         let result = work(&mut pair);
+        // Models are of protocols, and of this there is none: it would hide what others need.
+        if !cfg!(all(test, loom)) {
+            // Release: magazines made just now, to who counts what is in them, by this or a later store of the thread.
+            sync::fence(Ordering::Release);
+            tell::before(&raw const self.own);
+        }
         set(&self.own.0[class], pair.loaded);
         set(&self.previous[class], pair.previous);
         result
+    }
+
+    /// Rounds in the magazines of a class, by anybody; exact while nobody works.
+    pub(super) fn rounds(&self, class: SizeClass) -> usize {
+        let pair = self.pair(class);
+        // Acquire: the magazines, by the fence in `with`.
+        sync::fence(Ordering::Acquire);
+        tell::after(&raw const self.own);
+        pair.rounds()
     }
 
     /// The magazines of a class. Who changes them writes them back.

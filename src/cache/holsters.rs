@@ -133,7 +133,7 @@ impl Holsters {
 
     /// Rounds of `class` that threads have; exact while nobody works.
     pub(crate) fn rounds(&self, class: SizeClass) -> usize {
-        self.each().map(|holster| holster.pair(class).rounds()).sum()
+        self.each().map(|holster| holster.rounds(class)).sum()
     }
 
     /// Bytes of the first record, which lies in here.

@@ -21,7 +21,7 @@ use crate::cache::holsters::Holsters;
 use crate::cache::shared::Slots;
 #[cfg(all(feature = "std", not(all(test, loom))))]
 use crate::cache::thread;
-use crate::geometry::{CHECKED, HARDENED, UNITS};
+use crate::geometry::{CHECKED, HARDENED, UNITS, WIPED};
 use crate::home::Home;
 use crate::magazine::Round;
 use crate::passes::TRIES;
@@ -31,6 +31,7 @@ use crate::size_class::SizeClass;
 use crate::supply::{Drawn, METADATA, Need, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
+use crate::tell;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -67,6 +68,11 @@ impl Heap {
                 witness: Witness::new(),
             }
         }
+    }
+
+    /// By what tools know it.
+    fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
     }
 
     /// Makes a heap in place: it is too large for the stack of a small thread or of a kernel.
@@ -339,6 +345,7 @@ impl<B: Backend> Bandolier<B> {
             Some(chunk) => chunk.as_ptr(),
             None => Self::alloc_slow(class, self),
         };
+        tell::allocated(|| self.identity().addr(), chunk, layout.size(), false);
         if CHECKED {
             self.note_taken(chunk, class, layout);
         }
@@ -347,6 +354,7 @@ impl<B: Backend> Bandolier<B> {
 
     #[inline(always)]
     fn dealloc_chunk(&self, chunk: Round, class: SizeClass, layout: Layout) {
+        tell::freed(|| self.identity().addr(), chunk.as_ptr(), layout.size());
         if CHECKED {
             self.note_given(chunk, class, layout);
         }
@@ -360,7 +368,7 @@ impl<B: Backend> Bandolier<B> {
     fn alloc_zeroed_chunk(&self, class: SizeClass, layout: Layout) -> *mut u8 {
         let chunk = self.alloc_chunk(class, layout);
         // What is free in a hardened heap is zero.
-        if !HARDENED && !chunk.is_null() {
+        if !WIPED && !chunk.is_null() {
             // SAFETY: the chunk is ours and has at least the size of the layout.
             unsafe { chunk.write_bytes(0, layout.size()) };
         }
@@ -435,11 +443,13 @@ impl<B: Backend> Bandolier<B> {
         // SAFETY: made just now, and it lives as long as this value, unless another thread's is taken instead.
         let heap = unsafe { made.as_ref() };
         heap.arsenal.drawn.adopt(METADATA, size_of::<Heap>());
+        tell::begun(made.addr().get());
         heap.witness.touch();
         // Release: the heap. Acquire on failure: the other thread's heap.
         match self.place().compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire) {
             Ok(_) => Some(heap),
             Err(other) => {
+                tell::ended(made.addr().get());
                 // SAFETY: acquired above, never published; a `Heap` owns nothing before its first use.
                 unsafe { supply.release(METADATA, memory, Layout::new::<Heap>()) };
                 // SAFETY: as in `made`.
@@ -570,6 +580,7 @@ impl<B: Backend> Drop for Bandolier<B> {
                 // A thread that has not exited yet will hand its magazines in: they, and the back-end, stay.
                 return;
             }
+            tell::ended(heap.address());
             #[cfg(all(feature = "std", not(all(test, loom))))]
             // SAFETY: no thread is counted, and no call is under way, for there is no other reference to this value.
             unsafe {
@@ -641,7 +652,7 @@ unsafe impl<B: Backend> GlobalAlloc for Bandolier<B> {
                 if CHECKED {
                     self.note_kept(ptr, from, layout, new_size);
                 }
-                ptr
+                tell::resized(|| self.identity().addr(), ptr, layout.size(), new_size)
             }
             // SAFETY: the caller's promise.
             (Some(from), Some(to)) => unsafe { self.move_chunk(ptr, from, to, layout, new_size) },

@@ -29,6 +29,19 @@ pub(crate) const fn scaled(release: usize, debug: usize, miri: usize) -> usize {
     }
 }
 
+/// Whether a tool watches that is slow: `BANDOLIER_TURNS` at compile time is `few`.
+const FEW: bool = option_env!("BANDOLIER_TURNS").is_some() && !cfg!(miri);
+
+/// As [`scaled`], of turns: some of them where a slow tool watches.
+pub(crate) const fn turns(release: usize, debug: usize, miri: usize) -> usize {
+    scaled(release, debug, miri).div_ceil(if FEW { 20 } else { 1 })
+}
+
+/// As [`scaled`], of the way from one to the next of very many.
+pub(crate) const fn stride(release: usize, debug: usize, miri: usize) -> usize {
+    scaled(release, debug, miri) * if FEW { 20 } else { 1 }
+}
+
 /// The same heap with the caches that this build is for: `BANDOLIER_CACHES` at compile time is `hybrid`, `per-thread`, `per-cpu`,
 /// or not there, and then they stay as they are.
 pub(crate) const fn as_chosen<B: Backend>(heap: Bandolier<B>) -> Bandolier<B> {

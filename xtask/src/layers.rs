@@ -14,7 +14,7 @@ use crate::source::{Function, NamePath, Source, rust_files};
 
 /// Every module of `src/`, from low to high. The order is total, so there is no cycle to think about.
 const ORDER: &[(&str, &[&str])] = &[
-    ("L0", &["sync", "geometry", "dice", "home", "size_class", "stats", "wipe"]),
+    ("L0", &["sync", "geometry", "dice", "home", "size_class", "stats", "tell", "tell::tools", "tell::nobody", "wipe"]),
     (
         "L1",
         &[
@@ -94,7 +94,7 @@ enum To {
 const SYNC: &[&str] = &["src/sync.rs"];
 const OS: &[&str] = &["src/backend/os/"];
 const THREAD: &[&str] = &["src/cache/thread.rs", "src/backend/os/record.rs"];
-const CPU: &[&str] = &["src/cache/cpu.rs"];
+const ASM: &[&str] = &["src/cache/cpu.rs", "src/tell/tools.rs"];
 const WITH_STD: &[&str] = &[
     "src/backend/os/",
     "src/cache/thread.rs",
@@ -115,9 +115,9 @@ const DOORS: &[Door] = &[
     Door { what: "libc", to: To::Path(&["libc"]), files: OS },
     Door { what: "windows_sys", to: To::Path(&["windows_sys"]), files: OS },
     Door { what: "thread_local!", to: To::Macro("thread_local"), files: THREAD },
-    Door { what: "asm!", to: To::Macro("asm"), files: CPU },
-    Door { what: "global_asm!", to: To::Macro("global_asm"), files: CPU },
-    Door { what: "naked_asm!", to: To::Macro("naked_asm"), files: CPU },
+    Door { what: "asm!", to: To::Macro("asm"), files: ASM },
+    Door { what: "global_asm!", to: To::Macro("global_asm"), files: ASM },
+    Door { what: "naked_asm!", to: To::Macro("naked_asm"), files: ASM },
     Door { what: "std", to: To::Path(&["std"]), files: WITH_STD },
 ];
 

@@ -17,6 +17,7 @@ mod soak;
 mod source;
 mod targets;
 mod test;
+mod valgrind;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,18 +87,29 @@ const TASKS: &[Task] = &[
         what: "the heap under mixed loads in all its modes, and a report",
         go: soak::run,
     },
-    Task { name: "miri", args: "[filter]", what: "the tests under Miri (nightly)", go: nightly::miri },
+    Task {
+        name: "miri",
+        args: "[--seeds n] [--target t] [filter]",
+        what: "unit tests under Miri, and those in which threads meet with n seeds (nightly)",
+        go: nightly::miri,
+    },
     Task {
         name: "tsan",
         args: "",
-        what: "the tests under ThreadSanitizer (nightly)",
-        go: |root, _| nightly::sanitizer(root, "thread"),
+        what: "tests under ThreadSanitizer (nightly)",
+        go: |root, _| nightly::sanitizer(root, &nightly::THREAD),
     },
     Task {
         name: "asan",
         args: "",
-        what: "the tests under AddressSanitizer (nightly)",
-        go: |root, _| nightly::sanitizer(root, "address"),
+        what: "tests under AddressSanitizer, which is told what is free (nightly)",
+        go: |root, _| nightly::sanitizer(root, &nightly::ADDRESS),
+    },
+    Task {
+        name: "valgrind",
+        args: "",
+        what: "tests under valgrind, which is told what is free",
+        go: |root, _| valgrind::run(root),
     },
 ];
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::cargo::{self, Call};
-use crate::{fuzz, layers, loom, orderings, soak, targets};
+use crate::nightly::{self, Miri};
+use crate::{fuzz, layers, loom, orderings, soak, targets, valgrind};
 
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
@@ -45,6 +46,9 @@ const STEPS: &[Step] = &[
     Step { name: "hardened", what: "the tests of a heap that is checked, wiped and guarded", go: hardened },
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
+    Step { name: "miri", what: "unit tests under Miri, and those in which threads meet with a few seeds", go: miri },
+    Step { name: "sanitizers", what: "some tests under ThreadSanitizer and AddressSanitizer", go: sanitizers },
+    Step { name: "valgrind", what: "some tests under valgrind", go: valgrind },
     Step { name: "fuzz", what: "cases that reach far, cases that once failed, and random ones", go: fuzz },
     Step { name: "soak", what: "half a minute of it", go: soak },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
@@ -138,7 +142,7 @@ fn clippy(run: &Run<'_>) -> Result<(), String> {
     run.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     // The peers' service, here on System: the others want C.
     run.cargo(&["clippy", "-p", "bandolier-peers", "--bin", "service", "--features=service", "--", "-D", "warnings"])?;
-    for features in ["--no-default-features", "--features=allocator-api2"] {
+    for features in ["--no-default-features", "--features=allocator-api2", "--features=annotate"] {
         run.cargo(&[&["clippy", "--lib"], LIBRARY, &[features, "--", "-D", "warnings"]].concat())?;
     }
     Ok(())
@@ -190,6 +194,23 @@ fn soak(run: &Run<'_>) -> Result<(), String> {
     let had = if cfg!(target_os = "linux") { Ok(()) } else { Err("not on this system".into()) };
     let args = ["--minutes", "0.5"].map(String::from);
     run.unless_missing("a soak", had, || soak::run(run.root, &args))
+}
+
+/// Always the same seeds.
+fn miri(run: &Run<'_>) -> Result<(), String> {
+    let asked = Miri { seeds: 4, target: None, filter: None };
+    run.unless_missing("Miri", nightly::need_miri(run.root), || nightly::run_miri(run.root, &asked))
+}
+
+fn sanitizers(run: &Run<'_>) -> Result<(), String> {
+    run.unless_missing("sanitizers", nightly::need_sanitizer(run.root), || {
+        nightly::share_of(run.root, &nightly::THREAD)?;
+        nightly::share_of(run.root, &nightly::ADDRESS)
+    })
+}
+
+fn valgrind(run: &Run<'_>) -> Result<(), String> {
+    run.unless_missing("valgrind", valgrind::need(run.root), || valgrind::share(run.root))
 }
 
 /// What cannot be had here is skipped, not what fails.
