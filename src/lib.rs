@@ -51,6 +51,10 @@ mod reclaimer;
 #[path = "../loom-tests/support.rs"]
 mod loom_support;
 
+#[cfg(all(test, steps))]
+#[path = "../progress-tests/mod.rs"]
+mod progress;
+
 #[cfg(all(feature = "std", any(unix, windows), not(all(test, loom))))]
 pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};

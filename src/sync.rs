@@ -10,6 +10,10 @@
 //! | `AtomicPtr` | `core`'s, keeps provenance         | loom's                                          |
 //! | `Witness`   | nothing at all                     | a cell: two owners at once are reported as a race |
 //! | `Backoff`   | `crossbeam_utils`                  | a yield                                         |
+//! | `step`      | nothing at all                     | nothing at all                                  |
+//!
+//! Under `cfg(all(test, steps))` all is as in a build, but each operation says that it is about to be done, and a thread can be stopped
+//! there for as long as a test likes (`progress-tests/`).
 
 /// Declares a function that is `const` except under loom, whose constructors are not; one body serves both.
 macro_rules! const_fn {
@@ -39,7 +43,11 @@ pub(crate) use array;
 
 #[cfg(not(all(test, loom)))]
 mod imp {
+    #[cfg(all(test, steps))]
+    pub(crate) use super::counted::{Atomic, AtomicPtr};
+    #[cfg(not(all(test, steps)))]
     pub(crate) use atomic::Atomic;
+    #[cfg(not(all(test, steps)))]
     pub(crate) use core::sync::atomic::AtomicPtr;
     #[cfg(feature = "std")]
     pub(crate) use core::sync::atomic::compiler_fence;
@@ -174,6 +182,18 @@ mod imp {
             loom::thread::yield_now();
         }
     }
+}
+
+#[cfg(all(test, steps))]
+#[path = "../progress-tests/counted.rs"]
+mod counted;
+
+/// Before what is no atomic operation here, and yet one step for others: a restartable sequence.
+#[inline(always)]
+#[cfg_attr(all(test, steps), track_caller)]
+pub(crate) fn step() {
+    #[cfg(all(test, steps))]
+    counted::step();
 }
 
 pub(crate) use core::sync::atomic::Ordering;

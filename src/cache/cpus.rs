@@ -30,7 +30,7 @@ use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::supply::{METADATA, Supply};
-use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls};
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, make_nulls, step};
 use core::alloc::Layout;
 use core::array;
 use core::cell::Cell;
@@ -88,6 +88,7 @@ impl Post {
 
     /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
     fn exchange(self, place: usize, new: Top) -> Option<Top> {
+        step();
         // SAFETY: as in `pop`; the magazine is the caller's.
         Top::from_raw(unsafe { self.seat.exchange(self.table, place, new.to_raw()) })
     }

@@ -1,0 +1,92 @@
+//! The back-end of the tests: an arena for each lane, of which one heap after the other has all.
+
+use super::steps::{Kind, about_to};
+use crate::backend::{Arena, Backend};
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::ptr::NonNull;
+use core::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Most tests that go on beside each other.
+pub(super) const LANES: usize = 16;
+
+const BYTES: usize = 32 << 20;
+
+static ARENAS: [Arena<BYTES>; LANES] = [const { Arena::new() }; LANES];
+
+std::thread_local! {
+    static LANE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The calling thread plays in a lane from now on.
+pub(super) fn enter(lane: usize) {
+    LANE.set(lane);
+}
+
+/// Memory of the calling thread's lane: of no size, so that a thread which leaves can tidy up.
+pub(super) struct Stage;
+
+impl Stage {
+    fn arena() -> &'static Arena<BYTES> {
+        &ARENAS[LANE.get()]
+    }
+
+    /// Whether nothing is taken.
+    pub(super) fn is_empty() -> bool {
+        // One page for the arena's own bitmap.
+        let all = Layout::from_size_align(BYTES - (4 << 10), 1).unwrap();
+        let Some(block) = (&Self::arena()).acquire(all) else { return false };
+        // SAFETY: acquired just now.
+        unsafe { (&Self::arena()).release(block, all) };
+        true
+    }
+}
+
+/// A call of the system: others see what it does between its two ends.
+fn call<R>(work: impl FnOnce() -> R) -> R {
+    about_to(Kind::Change);
+    let answer = work();
+    about_to(Kind::Change);
+    answer
+}
+
+// SAFETY: blocks are those of an arena, for all threads of a lane the same one.
+unsafe impl Backend for Stage {
+    const UNIT: usize = 4 << 10;
+    const SEGMENT: usize = 16 * Self::UNIT;
+    const PURGES: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        call(|| (&Self::arena()).acquire(layout))
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        call(|| unsafe { (&Self::arena()).release(block, layout) });
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        call(|| {
+            for word in 0..bytes / size_of::<AtomicU64>() {
+                // Atomic, for records are looked at meanwhile.
+                // SAFETY: in the range, which nobody writes to.
+                unsafe { start.cast::<AtomicU64>().add(word).as_ref() }.store(0, Relaxed);
+            }
+        });
+        true
+    }
+
+    fn uptime(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    unsafe fn remap(&self, block: NonNull<u8>, layout: Layout, bytes: usize) -> Option<NonNull<u8>> {
+        let moved = self.acquire(Layout::from_size_align(bytes, layout.align()).ok()?)?;
+        // SAFETY: two blocks of at least so many bytes.
+        unsafe { moved.copy_from_nonoverlapping(block, bytes.min(layout.size())) };
+        // SAFETY: the caller's promise.
+        unsafe { self.release(block, layout) };
+        Some(moved)
+    }
+}
