@@ -28,6 +28,7 @@ use paths::{PATHS, Path};
 use std::collections::BTreeMap;
 use std::string::String;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 use std::{format, println};
 use world::{Failure, Played, World};
@@ -35,14 +36,18 @@ use world::{Failure, Played, World};
 /// What was seen of one path.
 #[derive(Default)]
 struct Seen {
-    stops: u64,
     steps: u64,
     worst: (u64, &'static str),
+    tries: u64,
+    time: Duration,
 }
 
 impl Seen {
-    fn note(&mut self, played: &Played) {
-        (self.stops, self.steps) = (self.stops.max(played.stops), self.steps.max(played.steps));
+    fn note(&mut self, played: &Played, time: Duration) {
+        (self.tries, self.time) = (self.tries + 1, self.time + time);
+        if played.stopped.is_none() {
+            self.steps = played.steps;
+        }
         self.worst = self.worst.max(played.worst);
     }
 }
@@ -88,9 +93,10 @@ fn a_thread_that_stops_anywhere_holds_up_nobody() {
         for (number, path) in chosen().enumerate() {
             // Each lane takes its turn of the steps, until the path is over before it comes to the next.
             for n in (1 + lane..).step_by(lanes).map(|n| 1 + (n as u64 - 1) * path.every) {
+                let begun = Instant::now();
                 let played = World::new(lane, path).stopped_at(&[(path, n)], false);
                 match &played {
-                    Ok(played) => seen.lock().unwrap().entry(number).or_default().note(played),
+                    Ok(played) => seen.lock().unwrap().entry(number).or_default().note(played, begun.elapsed()),
                     Err(failure) => failures.note(path.name, failure),
                 }
                 if failures.has(path.name) || played.is_ok_and(|played| played.stopped.is_none()) {
@@ -99,10 +105,58 @@ fn a_thread_that_stops_anywhere_holds_up_nobody() {
             }
         }
     });
-    println!("\n| path | stopped at | steps | most steps of another's call |\n|---|--:|--:|--:|");
+    println!("\n| path | steps alone | stopped at | most steps of another's call | time of all |\n|---|--:|--:|--:|--:|");
     for (path, seen) in chosen().zip(seen.into_inner().unwrap().values()) {
-        let (worst, call) = seen.worst;
-        println!("| {} | {} | {} | {worst}, {call} |", path.name, seen.stops.div_ceil(path.every), seen.steps);
+        let Seen { steps, tries, worst: (worst, call), time, .. } = seen;
+        println!("| {} | {steps} | {tries} | {worst}, {call} | {} ms |", path.name, time.as_millis());
     }
+    failures.none();
+}
+
+/// Numbers from a seed: Vigna's splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % end
+    }
+
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len() as u64) as usize]
+    }
+}
+
+/// Pairs of steps that are tried.
+const PAIRS: u64 = 2000;
+
+/// Two are stopped, and two others do everything at the same time.
+#[test]
+fn two_threads_that_stop_hold_up_nobody() {
+    let seed = std::env::var("STEPS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("\npairs of stopped threads, STEPS_SEED={seed}");
+    let failures = Failures::default();
+    let paths: Vec<_> = chosen().filter(|path| !path.poor && !path.fresh).collect();
+    let lengths: Vec<_> = paths.iter().map(|path| World::new(0, path).stopped_at(&[(path, u64::MAX)], false)).collect();
+    let lengths: Vec<_> = lengths.into_iter().map(|alone| alone.map_or(1, |alone| alone.stops)).collect();
+    let both = Mutex::new(0);
+    in_lanes(|lane, lanes| {
+        for pair in (lane as u64..PAIRS).step_by(lanes) {
+            let mut random = Random(seed << 32 | pair);
+            let first = random.below(paths.len() as u64) as usize;
+            let alike: Vec<_> = (0..paths.len()).filter(|path| paths[*path].caches == paths[first].caches).collect();
+            let walks = [first, *random.one_of(&alike)].map(|path| (paths[path], 1 + random.below(lengths[path])));
+            match World::new(lane, walks[0].0).stopped_at(&walks, true) {
+                Ok(played) => *both.lock().unwrap() += u64::from(played.all_stopped),
+                Err(failure) => {
+                    let steps = walks.map(|(path, n)| format!("{} at {n}", path.name)).join(" and ");
+                    failures.note(&format!("pair {pair} of STEPS_SEED={seed}: {steps}"), &failure);
+                }
+            }
+        }
+    });
+    println!("{PAIRS} pairs, in {} of which both were stopped", both.into_inner().unwrap());
     failures.none();
 }

@@ -318,7 +318,7 @@ pub(super) const PATHS: &[Path] = &[
                 hands.free(17);
             }
         },
-        every: 17,
+        every: 61,
         ..PATH
     },
     Path {

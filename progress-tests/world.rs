@@ -203,7 +203,9 @@ fn everything(hands: &mut Hands<'_>, actor: &Actor) {
 pub(super) struct Played {
     /// Where the victim was stopped, unless it came to its end before.
     pub(super) stopped: Option<&'static Location<'static>>,
-    /// Of the victim.
+    /// Whether all victims were stopped.
+    pub(super) all_stopped: bool,
+    /// Of the first victim: steps, and those that it can be stopped at.
     pub(super) stops: u64,
     pub(super) steps: u64,
     /// Of one call of the others.
@@ -339,12 +341,12 @@ impl World {
             let whole = threads.into_iter().map(Thread::join).filter(Result::is_err).count() == 0;
             played.and(ended).and(if whole { Ok(()) } else { Err(Stuck("a thread has failed; see above".into())) })
         });
-        let stopped = places.iter().flatten().next().copied();
+        let (stopped, all_stopped) = (places.iter().flatten().next().copied(), places.iter().all(Option::is_some));
         let whole = played.map_err(|Stuck(what)| what).and_then(|()| is_whole(self.heap));
         whole.map_err(|what| Failure { victims: places, what })?;
         let worst = others.iter().map(Actor::worst).max().unwrap_or_default();
         let [stops, steps] = [&victims[0].stops, &victims[0].steps].map(|count| count.load(Relaxed));
-        Ok(Played { stopped, stops, steps, worst })
+        Ok(Played { stopped, all_stopped, stops, steps, worst })
     }
 
     fn play<'scope, 'env>(
