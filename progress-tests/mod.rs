@@ -52,8 +52,10 @@ impl Seen {
     }
 }
 
-/// Works in each lane, on threads of their own.
+/// Works in each lane, on threads of their own, while no other test does.
 fn in_lanes(work: impl Fn(usize, usize) + Sync) {
+    static LANES: Mutex<()> = Mutex::new(());
+    let _lanes = LANES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let lanes = std::thread::available_parallelism().map_or(2, usize::from).min(stage::LANES);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..lanes).map(|lane| scope.spawn({ let work = &work; move || work(lane, lanes) })).collect();
@@ -113,6 +115,16 @@ fn a_thread_that_stops_anywhere_holds_up_nobody() {
     failures.none();
 }
 
+/// What each path promises is written down.
+#[test]
+fn every_path_is_in_the_table_of_the_design() {
+    let design = include_str!("../docs/DESIGN.md");
+    let rows: Vec<_> = design.lines().filter(|line| line.starts_with("| ")).collect();
+    let missing: Vec<_> =
+        PATHS.iter().filter(|path| !rows.iter().any(|row| row.contains(&format!("`{}`", path.name)))).map(|path| path.name).collect();
+    assert!(missing.is_empty(), "not in docs/DESIGN.md: {missing:?}");
+}
+
 /// Numbers from a seed: Vigna's splitmix64.
 struct Random(u64);
 
@@ -139,8 +151,17 @@ fn two_threads_that_stop_hold_up_nobody() {
     println!("\npairs of stopped threads, STEPS_SEED={seed}");
     let failures = Failures::default();
     let paths: Vec<_> = chosen().filter(|path| !path.poor && !path.fresh).collect();
-    let lengths: Vec<_> = paths.iter().map(|path| World::new(0, path).stopped_at(&[(path, u64::MAX)], false)).collect();
-    let lengths: Vec<_> = lengths.into_iter().map(|alone| alone.map_or(1, |alone| alone.stops)).collect();
+    // Steps of each path alone.
+    let lengths = Mutex::new(std::vec![1; paths.len()]);
+    in_lanes(|lane, lanes| {
+        for (number, path) in paths.iter().enumerate().skip(lane).step_by(lanes) {
+            match World::new(lane, path).stopped_at(&[(path, u64::MAX)], false) {
+                Ok(alone) => lengths.lock().unwrap()[number] = alone.stops,
+                Err(failure) => failures.note(path.name, &failure),
+            }
+        }
+    });
+    let lengths = lengths.into_inner().unwrap();
     let both = Mutex::new(0);
     in_lanes(|lane, lanes| {
         for pair in (lane as u64..PAIRS).step_by(lanes) {

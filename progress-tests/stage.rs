@@ -4,16 +4,17 @@ use super::steps::{Kind, about_to};
 use crate::backend::{Arena, Backend};
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::time::Duration;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 /// Most tests that go on beside each other.
 pub(super) const LANES: usize = 16;
 
 const BYTES: usize = 32 << 20;
 
-static ARENAS: [Arena<BYTES>; LANES] = [const { Arena::new() }; LANES];
+/// Of each lane, once it is used.
+static ARENAS: [AtomicPtr<Arena<BYTES>>; LANES] = [const { AtomicPtr::new(ptr::null_mut()) }; LANES];
 
 std::thread_local! {
     static LANE: Cell<usize> = const { Cell::new(0) };
@@ -24,12 +25,23 @@ pub(super) fn enter(lane: usize) {
     LANE.set(lane);
 }
 
+/// Begins to play in a lane, with an arena of which nothing is taken: another one, if something of the last is lost.
+pub(super) fn open(lane: usize) {
+    enter(lane);
+    if ARENAS[lane].load(Relaxed).is_null() || !Stage::is_empty() {
+        // SAFETY: all zeros is an arena, page-aligned by its layout; it is there for ever.
+        let arena = unsafe { std::alloc::alloc_zeroed(Layout::new::<Arena<BYTES>>()) };
+        ARENAS[lane].store(arena.cast(), Relaxed);
+    }
+}
+
 /// Memory of the calling thread's lane: of no size, so that a thread which leaves can tidy up.
 pub(super) struct Stage;
 
 impl Stage {
     fn arena() -> &'static Arena<BYTES> {
-        &ARENAS[LANE.get()]
+        // SAFETY: made in `open`, before there is a heap.
+        unsafe { &*ARENAS[LANE.get()].load(Relaxed) }
     }
 
     /// Whether nothing is taken.

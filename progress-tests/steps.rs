@@ -154,7 +154,10 @@ impl Actor {
             self.wait_until(Phase::Released);
         }
         if steps - self.since.load(Relaxed) == self.bound {
-            self.state().spins = Some(of_ours(&Backtrace::force_capture().to_string()));
+            let stack = of_ours(&Backtrace::force_capture().to_string());
+            let mut state = self.state();
+            state.spins = Some(std::format!("\"{}\" does not end in {} steps; it is at {place}\n{stack}", state.doing, self.bound));
+            drop(state);
             self.changed.notify_all();
         }
     }
@@ -181,12 +184,12 @@ impl Actor {
         loop {
             let steps = self.steps.load(Relaxed);
             let (mut state, late) = self.changed.wait_timeout_while(self.state(), PATIENCE, waits).unwrap();
-            let (doing, place) = (state.doing, self.place());
             if let Some(spins) = state.spins.take() {
-                return Err(Stuck(std::format!("\"{doing}\" does not end in {} steps; it is at {place:?}\n{spins}", self.bound)));
+                return Err(Stuck(spins));
             }
             if late.timed_out() && steps == self.steps.load(Relaxed) {
-                return Err(Stuck(std::format!("\"{doing}\" is held up; its last step was at {place:?}")));
+                let place = self.place().map_or_else(String::new, ToString::to_string);
+                return Err(Stuck(std::format!("\"{}\" is held up; its last step was at {place}", state.doing)));
             }
             if !late.timed_out() {
                 return Ok(state.phase);

@@ -242,7 +242,7 @@ type Thread<'scope> = ScopedJoinHandle<'scope, ()>;
 
 impl World {
     pub(super) fn new(lane: usize, path: &Path) -> Self {
-        stage::enter(lane);
+        stage::open(lane);
         let heap = match path.caches {
             Caches::Thread => Heap::with_backend(Stage).per_thread(),
             Caches::Hybrid => Heap::with_backend(Stage).hybrid(),
@@ -330,10 +330,9 @@ impl World {
             let mut threads = Vec::new();
             let played = self.play(scope, &mut threads, (&victims, walks), (&others, together), &mut places);
             // Nobody is held up any longer, whatever was seen.
-            victims.iter().for_each(|actor| actor.reach(Phase::Released));
-            others.iter().for_each(|actor| actor.reach(Phase::Going));
-            let ends = victims.iter().chain(&others).filter(|actor| actor.has_begun()).map(|actor| actor.watch(Phase::Ended));
-            let ended: Result<Vec<_>, _> = ends.collect();
+            let begun: Vec<_> = victims.iter().chain(&others).filter(|actor| actor.has_begun()).collect();
+            begun.iter().for_each(|actor| actor.reach(Phase::Released));
+            let ended: Result<Vec<_>, _> = begun.iter().map(|actor| actor.watch(Phase::Ended)).collect();
             if let (Err(Stuck(what)), Err(Stuck(after))) = (&played, &ended) {
                 std::eprintln!("{places:?}\n{what}\nand when all may go on:\n{after}");
                 std::process::abort();
@@ -392,7 +391,11 @@ fn is_whole(heap: Heap) -> Result<(), String> {
     let stats = heap.stats();
     let figures = (stats.in_use, stats.cached, stats.threads);
     if figures != (0, 0, 0) || stats.from_backend != stats.metadata {
-        return Err(std::format!("something is lost: {stats:?}"));
+        let taken: Vec<_> = stats.classes.iter().map(|class| (class.bytes, class.taken)).filter(|taken| taken.1 > 0).collect();
+        let (held, records) = (stats.from_backend, stats.metadata);
+        return Err(std::format!(
+            "something is lost: in use, cached, threads {figures:?}; {held} bytes held, {records} of them records; chunks {taken:?}"
+        ));
     }
     drop(heap);
     if Stage::is_empty() { Ok(()) } else { Err("the back-end lacks something".into()) }

@@ -11,6 +11,7 @@ mod loom;
 mod nightly;
 mod orderings;
 mod paths;
+mod progress;
 mod prove;
 mod source;
 mod test;
@@ -39,6 +40,12 @@ const TASKS: &[Task] = &[
         args: "[--prove [n/m] [--timeout s]] [filter]",
         what: "the models; --prove: every recorded weakening turns them red",
         go: loom,
+    },
+    Task {
+        name: "progress",
+        args: "[part]",
+        what: "stops a thread before each step of each slow path, and sees that others go on; the paths with that name alone",
+        go: progress::run,
     },
     Task {
         name: "bench",

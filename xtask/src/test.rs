@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::cargo::{self, Call};
-use crate::{layers, loom, orderings};
+use crate::{layers, loom, orderings, progress};
 
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
@@ -47,6 +47,11 @@ const STEPS: &[Step] = &[
     Step { name: "service", what: "the example service, briefly, and how it says what is wrong", go: service },
     Step { name: "xtask", what: "the tests of these checks themselves", go: xtask },
     Step { name: "loom", what: "all models", go: |run| loom::run(run.root, "") },
+    Step {
+        name: "progress",
+        what: "a thread that stops anywhere holds up nobody",
+        go: |run| progress::run(run.root, &[]),
+    },
     Step {
         name: "no_std",
         what: "builds for armv7a-none-eabi and x86_64-unknown-none (thumbv7em has no 64-bit atomics)",
