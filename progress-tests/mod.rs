@@ -24,11 +24,13 @@ mod stage;
 pub(crate) mod steps;
 mod world;
 
+use crate::passes::TRIES;
+use core::time::Duration;
 use paths::{PATHS, Path};
 use std::collections::BTreeMap;
 use std::string::String;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::vec::Vec;
 use std::{format, println};
 use world::{Failure, Played, World};
@@ -58,7 +60,14 @@ fn in_lanes(work: impl Fn(usize, usize) + Sync) {
     let _lanes = LANES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let lanes = std::thread::available_parallelism().map_or(2, usize::from).min(stage::LANES);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..lanes).map(|lane| scope.spawn({ let work = &work; move || work(lane, lanes) })).collect();
+        let threads: Vec<_> = (0..lanes)
+            .map(|lane| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(lane, lanes)
+                })
+            })
+            .collect();
         threads.into_iter().for_each(|thread| thread.join().expect("a lane has failed"));
     });
 }
@@ -78,7 +87,12 @@ impl Failures {
 
     fn none(self) {
         let failures: Vec<_> = self.0.into_inner().unwrap().into_values().collect();
-        assert!(failures.is_empty(), "{} paths hold others up, or lose something:\n\n{}", failures.len(), failures.join("\n\n"));
+        assert!(
+            failures.is_empty(),
+            "{} paths hold others up, or lose something:\n\n{}",
+            failures.len(),
+            failures.join("\n\n")
+        );
     }
 }
 
@@ -107,7 +121,9 @@ fn a_thread_that_stops_anywhere_holds_up_nobody() {
             }
         }
     });
-    println!("\n| path | steps alone | stopped at | most steps of another's call | time of all |\n|---|--:|--:|--:|--:|");
+    println!(
+        "\n| path | steps alone | stopped at | most steps of another's call | time of all |\n|---|--:|--:|--:|--:|"
+    );
     for (path, seen) in chosen().zip(seen.into_inner().unwrap().values()) {
         let Seen { steps, tries, worst: (worst, call), time, .. } = seen;
         println!("| {} | {steps} | {tries} | {worst}, {call} | {} ms |", path.name, time.as_millis());
@@ -115,13 +131,44 @@ fn a_thread_that_stops_anywhere_holds_up_nobody() {
     failures.none();
 }
 
+/// What a pass has in its hands is not there for others, who say so after a while; what it has not, they find.
+#[test]
+fn a_pass_that_stops_keeps_what_it_has_in_its_hands() {
+    let all = Mutex::new(Vec::new());
+    in_lanes(|lane, lanes| {
+        for n in (1 + lane as u64..).step_by(lanes) {
+            let left = world::beside_a_pass(lane, n);
+            if !left.stopped {
+                assert!(left.got, "there is no memory after a pass");
+                break;
+            }
+            all.lock().unwrap().push(left);
+        }
+    });
+    let all = all.into_inner().unwrap();
+    let kept: Vec<_> = all.iter().filter(|left| !left.got).collect();
+    let (worst, found) = [&kept, &all.iter().filter(|left| left.got).collect::<Vec<_>>()]
+        .map(|which| which.iter().map(|left| left.steps).max().unwrap_or(0))
+        .into();
+    println!(
+        "a pass stopped at {} steps kept the last chunks at {}; to say so took {worst} steps at most, to find one {found}",
+        all.len(),
+        kept.len()
+    );
+    assert!(!kept.is_empty() && kept.len() < all.len() / 4);
+    assert!(worst > TRIES as u64);
+}
+
 /// What each path promises is written down.
 #[test]
 fn every_path_is_in_the_table_of_the_design() {
     let design = include_str!("../docs/DESIGN.md");
     let rows: Vec<_> = design.lines().filter(|line| line.starts_with("| ")).collect();
-    let missing: Vec<_> =
-        PATHS.iter().filter(|path| !rows.iter().any(|row| row.contains(&format!("`{}`", path.name)))).map(|path| path.name).collect();
+    let missing: Vec<_> = PATHS
+        .iter()
+        .filter(|path| !rows.iter().any(|row| row.contains(&format!("`{}`", path.name))))
+        .map(|path| path.name)
+        .collect();
     assert!(missing.is_empty(), "not in docs/DESIGN.md: {missing:?}");
 }
 

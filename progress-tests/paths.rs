@@ -201,7 +201,13 @@ pub(super) const PATHS: &[Path] = &[
         ..PATH
     },
     Path { name: "thread end", prepare: litter, ends: true, ..PATH },
-    Path { name: "a heap gives its surplus back", prepare: |hands| swell(hands, 100), go: |hands| hands.free(60), every: 3, ..PATH },
+    Path {
+        name: "a heap gives its surplus back",
+        prepare: |hands| swell(hands, 100),
+        go: |hands| hands.free(60),
+        every: 3,
+        ..PATH
+    },
     Path {
         name: "thread end that gives surplus back",
         prepare: |hands| {
@@ -261,13 +267,7 @@ pub(super) const PATHS: &[Path] = &[
         go: |hands| _ = hands.heap.drain_caches(),
         ..PATH
     },
-    Path {
-        name: "first block of a CPU",
-        caches: Caches::Cpu,
-        fresh: true,
-        go: |hands| hands.alloc(1, CHUNK),
-        ..PATH
-    },
+    Path { name: "first block of a CPU", caches: Caches::Cpu, fresh: true, go: |hands| hands.alloc(1, CHUNK), ..PATH },
     Path { name: "trade of a CPU", caches: Caches::Cpu, prepare: trade, go: trade, ..PATH },
     Path {
         name: "drain_caches of CPUs",

@@ -5,8 +5,8 @@ use crate::backend::{Arena, Backend};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 /// Most tests that go on beside each other.
 pub(super) const LANES: usize = 16;
@@ -82,8 +82,9 @@ unsafe impl Backend for Stage {
         call(|| {
             for word in 0..bytes / size_of::<AtomicU64>() {
                 // Atomic, for records are looked at meanwhile.
-                // SAFETY: in the range, which nobody writes to.
-                unsafe { start.cast::<AtomicU64>().add(word).as_ref() }.store(0, Relaxed);
+                let word = start.as_ptr().cast::<AtomicU64>().wrapping_add(word);
+                // SAFETY: in the range, which nobody writes to otherwise.
+                unsafe { &*word }.store(0, Relaxed);
             }
         });
         true

@@ -3,11 +3,11 @@
 use core::cell::Cell;
 use core::panic::Location;
 use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
 use std::backtrace::Backtrace;
 use std::string::{String, ToString};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
 
 /// What a step does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,7 +156,11 @@ impl Actor {
         if steps - self.since.load(Relaxed) == self.bound {
             let stack = of_ours(&Backtrace::force_capture().to_string());
             let mut state = self.state();
-            state.spins = Some(std::format!("\"{}\" does not end in {} steps; it is at {place}\n{stack}", state.doing, self.bound));
+            state.spins = Some(std::format!(
+                "\"{}\" does not end in {} steps; it is at {place}\n{stack}",
+                state.doing,
+                self.bound
+            ));
             drop(state);
             self.changed.notify_all();
         }

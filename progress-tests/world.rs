@@ -10,8 +10,8 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::panic::Location;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 use std::string::String;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::vec::Vec;
 
@@ -39,7 +39,8 @@ impl Block {
 
     fn check(&self) {
         // SAFETY: ours, and written.
-        assert!(self.ends().iter().all(|end| unsafe { end.read() } == self.stamp), "somebody else has written to a block");
+        let whole = self.ends().iter().all(|end| unsafe { end.read() } == self.stamp);
+        assert!(whole, "somebody else has written to a block");
     }
 }
 
@@ -83,7 +84,7 @@ impl<'a> Hands<'a> {
         // SAFETY: the size is not zero.
         let block = unsafe { self.heap.alloc_zeroed(layout(size)) };
         // SAFETY: so many bytes.
-        let zero = block.is_null() || (0..size).all(|at| unsafe { block.add(at).read() } == 0);
+        let zero = block.is_null() || (0..size).all(|at| unsafe { block.wrapping_add(at).read() } == 0);
         assert!(zero, "a block is not zero");
         self.keep(block, size);
     }
@@ -384,6 +385,49 @@ impl World {
     }
 }
 
+/// What an allocation got that only a stopped pass could have left nothing for.
+pub(super) struct Left {
+    /// Whether the pass was stopped, and not at its end before.
+    pub(super) stopped: bool,
+    pub(super) got: bool,
+    pub(super) steps: u64,
+}
+
+/// At the hard limit, with eight chunks free and no more: stops a pass that brings them home before its `n`th step, and asks for one.
+pub(super) fn beside_a_pass(lane: usize, n: u64) -> Left {
+    stage::open(lane);
+    let heap = Heap::with_backend(Stage).without_thread_caches();
+    let (pass, alone) = (Actor::new(BOUND), Actor::new(BOUND));
+    let mut hands = Hands::new(&heap, true);
+    hands.alloc(60, UNIT / 2);
+    let _ = heap.set_limits(Limits::NONE.hard(heap.committed()));
+    hands.alloc(1000, UNIT / 2);
+    hands.free(8);
+    let left = thread::scope(|scope| {
+        scope.spawn(|| {
+            stage::enter(lane);
+            // SAFETY: the actor outlives the scope.
+            unsafe { pass.count(n) };
+            let _ = heap.drain_caches();
+            pass.rest();
+            pass.reach(Phase::Ended);
+        });
+        let stopped = pass.watch(Phase::Ended).is_ok_and(|phase| phase == Phase::Stopped);
+        // SAFETY: the actor outlives what this thread counts.
+        unsafe { alone.count(0) };
+        let held = hands.held.len();
+        hands.alloc(1, UNIT / 2);
+        alone.rest();
+        pass.reach(Phase::Released);
+        Left { stopped, got: hands.held.len() > held, steps: alone.steps.load(Relaxed) }
+    });
+    hands.alloc(1, UNIT / 2);
+    assert!(!hands.held.is_empty(), "nothing is left after the pass");
+    hands.free_all();
+    assert_eq!(is_whole(heap), Ok(()));
+    left
+}
+
 /// Everything is back where it came from.
 fn is_whole(heap: Heap) -> Result<(), String> {
     let _ = heap.set_limits(Limits::NONE);
@@ -391,7 +435,8 @@ fn is_whole(heap: Heap) -> Result<(), String> {
     let stats = heap.stats();
     let figures = (stats.in_use, stats.cached, stats.threads);
     if figures != (0, 0, 0) || stats.from_backend != stats.metadata {
-        let taken: Vec<_> = stats.classes.iter().map(|class| (class.bytes, class.taken)).filter(|taken| taken.1 > 0).collect();
+        let taken: Vec<_> =
+            stats.classes.iter().map(|class| (class.bytes, class.taken)).filter(|taken| taken.1 > 0).collect();
         let (held, records) = (stats.from_backend, stats.metadata);
         return Err(std::format!(
             "something is lost: in use, cached, threads {figures:?}; {held} bytes held, {records} of them records; chunks {taken:?}"
