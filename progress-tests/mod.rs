@@ -96,7 +96,12 @@ impl Failures {
     }
 }
 
-/// One of a row of paths, which may be chosen by the environment: `STEPS_PATH`, a part of its name.
+/// A number that the environment may say.
+fn told(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Those paths that the environment chooses: `STEPS_PATH`, a part of their names.
 fn chosen() -> impl Iterator<Item = &'static Path> {
     let part = std::env::var("STEPS_PATH").unwrap_or_default();
     PATHS.iter().filter(move |path| path.name.contains(&part) && path.is_possible())
@@ -105,10 +110,12 @@ fn chosen() -> impl Iterator<Item = &'static Path> {
 #[test]
 fn a_thread_that_stops_anywhere_holds_up_nobody() {
     let (failures, seen) = (Failures::default(), Mutex::new(BTreeMap::<_, Seen>::new()));
+    // For who has less time: each so-manieth step only.
+    let every = told("STEPS_EVERY", 1);
     in_lanes(|lane, lanes| {
         for (number, path) in chosen().enumerate() {
             // Each lane takes its turn of the steps, until the path is over before it comes to the next.
-            for n in (1 + lane..).step_by(lanes).map(|n| 1 + (n as u64 - 1) * path.every) {
+            for n in (1 + lane..).step_by(lanes).map(|n| 1 + (n as u64 - 1) * path.every * every) {
                 let begun = Instant::now();
                 let played = World::new(lane, path).stopped_at(&[(path, n)], false);
                 match &played {
@@ -191,10 +198,13 @@ impl Random {
 /// Pairs of steps that are tried.
 const PAIRS: u64 = 2000;
 
+/// The seed that chooses them.
+const SEED: u64 = 1;
+
 /// Two are stopped, and two others do everything at the same time.
 #[test]
 fn two_threads_that_stop_hold_up_nobody() {
-    let seed = std::env::var("STEPS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let (seed, pairs) = (told("STEPS_SEED", SEED), told("STEPS_PAIRS", PAIRS));
     println!("\npairs of stopped threads, STEPS_SEED={seed}");
     let failures = Failures::default();
     let paths: Vec<_> = chosen().filter(|path| !path.poor && !path.fresh).collect();
@@ -211,7 +221,7 @@ fn two_threads_that_stop_hold_up_nobody() {
     let lengths = lengths.into_inner().unwrap();
     let both = Mutex::new(0);
     in_lanes(|lane, lanes| {
-        for pair in (lane as u64..PAIRS).step_by(lanes) {
+        for pair in (lane as u64..pairs).step_by(lanes) {
             let mut random = Random(seed << 32 | pair);
             let first = random.below(paths.len() as u64) as usize;
             let alike: Vec<_> = (0..paths.len()).filter(|path| paths[*path].caches == paths[first].caches).collect();
@@ -225,6 +235,6 @@ fn two_threads_that_stop_hold_up_nobody() {
             }
         }
     });
-    println!("{PAIRS} pairs, in {} of which both were stopped", both.into_inner().unwrap());
+    println!("{pairs} pairs, in {} of which both were stopped", both.into_inner().unwrap());
     failures.none();
 }
