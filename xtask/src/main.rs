@@ -8,6 +8,7 @@ mod cargo;
 mod fast_path;
 mod layers;
 mod loom;
+mod mutants;
 mod nightly;
 mod orderings;
 mod paths;
@@ -40,6 +41,12 @@ const TASKS: &[Task] = &[
         args: "[--prove [n/m] [--timeout s]] [filter]",
         what: "the models; --prove: every recorded weakening turns them red",
         go: loom,
+    },
+    Task {
+        name: "mutants",
+        args: "[n/m] [file..]",
+        what: "small changes of the source, each of which a test must notice, but for those in docs/MUTANTS.md",
+        go: mutants::run,
     },
     Task {
         name: "progress",
