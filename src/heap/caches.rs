@@ -261,13 +261,14 @@ mod tests {
                 work(&heap);
             });
             worked.wait();
-            let has = heap.stats().cached;
             refuse(0b1);
-            assert!(heap.drain_caches().missed_threads == 1 && has > 0);
-            assert!(heap.stats().cached > 0, "a search without a fence has taken something");
-            assert!(heap.drain_caches().is_complete());
-            assert_eq!(heap.stats().in_use, 0);
+            let refused = heap.drain_caches();
+            let (kept, reached, left) = (heap.stats().cached, heap.drain_caches(), heap.stats().in_use);
+            // Before anything is said, for who waits would do so for ever.
             seen.wait();
+            assert_eq!(refused.missed_threads, 1);
+            assert!(kept > 0, "a search without a fence has taken something");
+            assert!(reached.is_complete() && left == 0);
         });
     }
 }
