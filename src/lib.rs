@@ -52,6 +52,10 @@ mod reclaimer;
 #[path = "../loom-tests/support.rs"]
 mod loom_support;
 
+#[cfg(all(test, steps))]
+#[path = "../progress-tests/mod.rs"]
+mod progress;
+
 #[cfg(all(feature = "std", not(all(test, loom))))]
 pub use backend::Os;
 pub use backend::{Arena, Backend, FromGlobal, Native};

@@ -675,6 +675,26 @@ mod tests {
     }
 
     #[test]
+    fn slots_are_used_again() {
+        type Memory = &'static crate::backend::Arena<{ 4 << 20 }>;
+        static ARENA: crate::backend::Arena<{ 4 << 20 }> = crate::backend::Arena::new();
+        let (drawn, map, segments) = (supply::Drawn::new(), Map::new(), Segments::new());
+        let supply = Supply { backend: &&ARENA, drawn: &drawn };
+        for _ in 0..SEGMENTS {
+            segments.grow(supply, &map, 2, 2).unwrap();
+            segments.grow(supply, &map, 2, 2).unwrap();
+            let bytes = segments.release_free(supply, Scope::All, &Budget::of(usize::MAX));
+            assert_eq!(bytes, 2 * 2 * Memory::UNIT);
+        }
+        assert_eq!(segments.bytes_in_use(), size_of::<Group>());
+        // SAFETY: nobody uses any of it any more.
+        unsafe { segments.release(supply) };
+        // SAFETY: as above.
+        unsafe { map.release(supply) };
+        assert_eq!(drawn.total(), 0);
+    }
+
+    #[test]
     fn lengths_count_powers_of_two_in_a_row() {
         assert_eq!(lengths(0), 0);
         assert_eq!(lengths(0b101), 1);

@@ -11,9 +11,13 @@
 //! | `AtomicPtr` | `core`'s, keeps provenance         | loom's                                          |
 //! | `Witness`   | nothing at all                     | a cell: two owners at once are reported as a race |
 //! | `Backoff`   | `crossbeam_utils`                  | a yield                                         |
+//! | `step`      | nothing at all                     | nothing at all                                  |
 //!
 //! What has 64 bits everywhere is an `AtomicU64` and no `Atomic<u64>`: the crate `atomic` goes by the alignment of the type it
 //! wraps, and that of `u64` is four bytes on 32-bit x86.
+//!
+//! Under `cfg(all(test, steps))` all is as in a build, but each operation says that it is about to be done, and a thread can be stopped
+//! there for as long as a test likes (`progress-tests/`).
 
 /// Declares a function that is `const` except under loom, whose constructors are not; one body serves both.
 macro_rules! const_fn {
@@ -43,14 +47,19 @@ pub(crate) use array;
 
 #[cfg(not(all(test, loom)))]
 mod imp {
+    #[cfg(all(test, steps))]
+    pub(crate) use super::counted::{Atomic, AtomicPtr, AtomicU64};
     #[cfg(not(target_has_atomic = "64"))]
     pub(crate) use super::guarded::AtomicU64;
+    #[cfg(not(all(test, steps)))]
     pub(crate) use atomic::Atomic;
-    #[cfg(target_has_atomic = "64")]
+    #[cfg(not(all(test, steps)))]
+    pub(crate) use core::sync::atomic::AtomicPtr;
+    #[cfg(all(target_has_atomic = "64", not(all(test, steps))))]
     pub(crate) use core::sync::atomic::AtomicU64;
     #[cfg(feature = "std")]
     pub(crate) use core::sync::atomic::compiler_fence;
-    pub(crate) use core::sync::atomic::{AtomicPtr, fence};
+    pub(crate) use core::sync::atomic::fence;
     pub(crate) use crossbeam_utils::Backoff;
 
     /// Makes null pointers of memory that is zero.
@@ -251,6 +260,18 @@ mod imp {
             loom::thread::yield_now();
         }
     }
+}
+
+#[cfg(all(test, steps))]
+#[path = "../progress-tests/counted.rs"]
+mod counted;
+
+/// Before what is no atomic operation here, and yet one step for others: a restartable sequence.
+#[inline(always)]
+#[cfg_attr(all(test, steps), track_caller)]
+pub(crate) fn step() {
+    #[cfg(all(test, steps))]
+    counted::step();
 }
 
 pub(crate) use core::sync::atomic::Ordering;

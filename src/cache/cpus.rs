@@ -30,7 +30,7 @@ use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
 use crate::supply::{METADATA, Supply};
-use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, fence, make_nulls};
+use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, fence, make_nulls, step};
 use crate::tell;
 use core::alloc::Layout;
 use core::array;
@@ -97,6 +97,7 @@ impl Post {
 
     /// Puts a magazine of the caller's at a place; what was there, or `None` when the CPU has no places.
     fn exchange(self, place: usize, new: Top) -> Option<Top> {
+        step();
         // Models are of protocols, and of this there is none: it would hide what others need.
         if !cfg!(all(test, loom)) {
             // Release: a magazine made just now, to who counts what is in it.
@@ -387,10 +388,11 @@ impl Cpus {
         unsafe { supply.release(METADATA, NonNull::from(table).cast(), Layout::new::<Table>()) };
     }
 
-    /// Rounds of `class` at all places; exact while nobody works.
-    pub(crate) fn rounds(&self, class: SizeClass) -> usize {
-        let entries = self.table().into_iter().flatten();
-        entries.filter_map(Places::at).map(|places| places.rounds(class, || self.see(class))).sum()
+    /// Tells `add` of the rounds of each class at all places; exact while nobody works. The table is long, and walked once.
+    pub(crate) fn each_rounds(&self, mut add: impl FnMut(SizeClass, usize)) {
+        for places in self.table().into_iter().flatten().filter_map(Places::at) {
+            SizeClass::all().for_each(|class| add(class, places.rounds(class, || self.see(class))));
+        }
     }
 
     /// Comes after whoever put the magazines of a class into places that have been looked at.

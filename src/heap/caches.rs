@@ -193,3 +193,84 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 }
+
+#[cfg(all(test, feature = "std", any(unix, windows), not(loom), not(miri)))]
+mod tests {
+    use super::*;
+    use crate::backend::Arena;
+    use crate::backend::os::refusals::refuse;
+    use core::alloc::{GlobalAlloc, Layout};
+    use std::vec::Vec;
+
+    type Memory = &'static Arena<{ 4 << 20 }>;
+
+    /// Takes blocks and frees them, so that whoever works here has magazines.
+    fn work(heap: &Bandolier<Memory>) {
+        let layout = Layout::new::<[u64; 9]>();
+        // SAFETY: the size is not zero.
+        let blocks: Vec<_> = (0..300).map(|_| unsafe { heap.alloc(layout) }).collect();
+        // SAFETY: allocated just now, with this layout.
+        blocks.into_iter().for_each(|block| unsafe { heap.dealloc(block, layout) });
+    }
+
+    fn is_empty(heap: &Bandolier<Memory>) -> bool {
+        let stats = heap.stats();
+        (stats.in_use, stats.cached) == (0, 0) && stats.from_backend == stats.metadata
+    }
+
+    /// A drain fences twice: before it begins, and before it touches what it has taken out of the table.
+    #[test]
+    fn what_the_second_fence_is_refused_for_waits_for_the_next() {
+        static ARENA: Arena<{ 4 << 20 }> = Arena::new();
+        let heap = Bandolier::with_backend(&ARENA).per_cpu();
+        work(&heap);
+        if heap.stats().locator != Locator::PerCpu {
+            return;
+        }
+        let has = heap.stats().cached;
+        refuse(0b1);
+        assert!(heap.drain_caches().missed_cpus > 0 && has > 0);
+        assert!(heap.stats().cached > 0, "a drain without a fence has taken something");
+        // Twice, so that what waits is kept again, with more.
+        for _ in 0..2 {
+            refuse(0b10);
+            assert!(heap.drain_caches().missed_cpus > 0);
+            assert_eq!(heap.stats().cached, 0, "what was taken out of the table is in nobody's hands");
+            assert!(heap.stats().in_use > 0, "what nobody was fenced off from was touched");
+            work(&heap);
+        }
+        assert_eq!(heap.drain_caches().missed_cpus, 0);
+        assert!(is_empty(&heap));
+        // And with limits on what can be had: all places are used again.
+        let records = heap.stats().metadata;
+        work(&heap);
+        assert_eq!((heap.drain_caches().missed_cpus, heap.stats().metadata), (0, records));
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_fenced_keeps_what_it_has() {
+        static ARENA: Arena<{ 4 << 20 }> = Arena::new();
+        let heap = Bandolier::with_backend(&ARENA).per_thread();
+        if !crate::backend::os::barrier::is_allowed() {
+            return;
+        }
+        let (worked, seen) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                work(&heap);
+                worked.wait();
+                seen.wait();
+                work(&heap);
+            });
+            worked.wait();
+            refuse(0b1);
+            let refused = heap.drain_caches();
+            let (kept, reached, left) = (heap.stats().cached, heap.drain_caches(), heap.stats().in_use);
+            // Before anything is said, for who waits would do so for ever.
+            seen.wait();
+            assert_eq!(refused.missed_threads, 1);
+            assert!(kept > 0, "a search without a fence has taken something");
+            assert!(reached.is_complete() && left == 0);
+        });
+    }
+}

@@ -117,12 +117,13 @@ impl<B: Backend> Bandolier<B> {
         let mut classes = PerClass([ClassStats::default(); SizeClass::COUNT]);
         for (class, stats) in SizeClass::all().zip(&mut classes.0) {
             *stats = arsenal.class_stats(class);
-            stats.cached += heap.slots.rounds(class) + heap.cpus.rounds(class);
+            stats.cached += heap.slots.rounds(class);
             #[cfg(all(feature = "std", not(all(test, loom))))]
             {
                 stats.cached += heap.holsters.rounds(class);
             }
         }
+        heap.cpus.each_rounds(|class, rounds| classes.0[usize::from(class.number())].cached += rounds);
         let mut stats = Stats::of_classes(classes);
         stats.large = arsenal.drawn.large.get();
         stats.in_use += stats.large + arsenal.run_bytes();

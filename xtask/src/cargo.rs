@@ -106,6 +106,15 @@ impl Call {
         }
     }
 
+    /// Runs to the end; whether it succeeded.
+    pub(crate) fn run_either_way(mut self) -> Result<bool, String> {
+        println!("  $ {}", self.shown);
+        self.command
+            .status()
+            .map(|status| status.success())
+            .map_err(|e| format!("`{}` could not be started: {e}", self.shown))
+    }
+
     /// Whether it runs and succeeds; says nothing.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())

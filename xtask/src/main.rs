@@ -9,9 +9,11 @@ mod fuzz;
 mod layers;
 mod loom;
 mod machines;
+mod mutants;
 mod nightly;
 mod orderings;
 mod paths;
+mod progress;
 mod prove;
 mod soak;
 mod source;
@@ -43,6 +45,18 @@ const TASKS: &[Task] = &[
         args: "[--prove [n/m] [--timeout s]] [filter]",
         what: "the models; --prove: every recorded weakening turns them red",
         go: loom,
+    },
+    Task {
+        name: "mutants",
+        args: "[n/m] [file..]",
+        what: "small changes of the source, each of which a test must notice, but for those in docs/MUTANTS.md",
+        go: mutants::run,
+    },
+    Task {
+        name: "progress",
+        args: "[part]",
+        what: "stops a thread before each step of each slow path, and sees that others go on; the paths with that name alone",
+        go: progress::run,
     },
     Task {
         name: "bench",

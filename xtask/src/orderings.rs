@@ -247,7 +247,7 @@ fn is_rule(cells: &[String]) -> Result<(), String> {
     rule.then_some(()).ok_or_else(|| "the second line of a table is |---|---|---|---|".into())
 }
 
-fn split_cells(line: &str) -> Vec<String> {
+pub(crate) fn split_cells(line: &str) -> Vec<String> {
     let inner = line.strip_prefix('|').unwrap_or(line);
     let inner = if inner.ends_with("\\|") { inner } else { inner.strip_suffix('|').unwrap_or(inner) };
     let cells = inner.replace("\\|", "\0"); // no document has a NUL
@@ -317,7 +317,7 @@ fn parse_models(cell: &str) -> Result<Vec<String>, String> {
 }
 
 /// The inside of the code span that `cell` begins with, and what stands behind it.
-fn code_span(cell: &str) -> Option<(&str, &str)> {
+pub(crate) fn code_span(cell: &str) -> Option<(&str, &str)> {
     let inner = cell.trim_start_matches('`');
     let ticks = &cell[..cell.len() - inner.len()];
     if ticks.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::cargo::{self, Call};
 use crate::nightly::{self, Miri};
-use crate::{fuzz, layers, loom, orderings, soak, targets, valgrind};
+use crate::{fuzz, layers, loom, orderings, progress, soak, targets, valgrind};
 
 /// The library's package, where a command would otherwise take the whole workspace.
 const LIBRARY: &[&str] = &["-p", "bandolier"];
@@ -56,6 +56,11 @@ const STEPS: &[Step] = &[
         name: "targets",
         what: "tests, builds and checks for other targets (`cargo xtask targets --list`)",
         go: targets,
+    },
+    Step {
+        name: "progress",
+        what: "a thread that stops anywhere holds up nobody",
+        go: |run| progress::run(run.root, &[]),
     },
     Step { name: "msrv", what: "checks with the rust-version of Cargo.toml", go: msrv },
     Step { name: "doc", what: "documentation without a warning", go: doc },

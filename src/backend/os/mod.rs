@@ -30,6 +30,26 @@ mod record;
 ))]
 pub(crate) mod restart;
 
+/// Fences that are refused to the calling thread, as a filter of system calls may do at any time.
+#[cfg(test)]
+pub(crate) mod refusals {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static NEXT: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Refuses those of the next fences whose bits are set.
+    pub(crate) fn refuse(fences: u32) {
+        NEXT.set(fences);
+    }
+
+    /// Whether this one is.
+    pub(crate) fn is_next() -> bool {
+        NEXT.replace(NEXT.get() >> 1) & 1 == 1
+    }
+}
+
 use super::Backend;
 use core::alloc::Layout;
 use core::ptr::NonNull;

@@ -190,6 +190,10 @@ pub(crate) fn may_fence() -> bool {
 /// Restarts all sequences that the process runs; whether that was done. What was written before is seen by the sequences that
 /// begin afterwards, and what those before have written is seen by the caller.
 pub(crate) fn fence() -> bool {
+    #[cfg(test)]
+    if super::refusals::is_next() {
+        return false;
+    }
     // SAFETY: touches no memory.
     quietly(|| unsafe { libc::syscall(libc::SYS_membarrier, FENCE, 0, 0) == 0 })
 }

@@ -1,0 +1,281 @@
+//! Mutants of the library: small changes of its source, each of which some test must notice.
+//!
+//! ```text
+//!   cargo-mutants ──▶ unit tests, and paths with stopped threads ──missed──▶ models of the file ──missed──▶ small integration tests
+//!                       │ caught                                               │ caught                       │ caught   │ missed
+//!                       ▼                                                      ▼                              ▼          ▼
+//!                                                                                              in docs/MUTANTS.md, or a failure
+//! ```
+//!
+//! The cheapest come first, and each asks only about what those before have missed (`--iterate`). A change that makes no difference is
+//! listed in `docs/MUTANTS.md` with the reason, by the line that it is made in and what it does, so that a new survivor is a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cargo::{self, Call};
+use crate::orderings::{code_span, split_cells};
+
+/// Where exceptions are listed.
+pub(crate) const RECORD: &str = "docs/MUTANTS.md";
+
+/// Integration tests that take a few seconds.
+const SMALL: [&str; 5] = ["--test=drops", "--test=frusa", "--test=limits", "--test=oom", "--test=ebb"];
+
+/// Files that have models.
+const MODELS: &str = "loom-tests";
+
+/// A change, as people know it: where, whatever the line's number, and what.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Mutant {
+    file: String,
+    /// The line, without what is around it.
+    line: String,
+    what: String,
+}
+
+impl Mutant {
+    /// `src/a.rs:12:5: replace < with <= in f`
+    fn of(root: &Path, name: &str) -> Option<Self> {
+        let (place, what) = name.split_once(": ")?;
+        let mut place = place.split(':');
+        let (file, number) = (place.next()?, place.next()?.parse::<usize>().ok()?);
+        let text = fs::read_to_string(root.join(file)).ok()?;
+        let line = text.lines().nth(number.checked_sub(1)?)?.trim().to_string();
+        Some(Self { file: file.into(), line, what: what.into() })
+    }
+}
+
+/// What became of the mutants of a run.
+#[derive(Default)]
+struct Found {
+    made: Vec<String>,
+    missed: Vec<String>,
+    late: Vec<String>,
+    unviable: Vec<String>,
+}
+
+/// One run of cargo-mutants after the other, in one place.
+struct Bench<'a> {
+    root: &'a Path,
+    folder: PathBuf,
+    chosen: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// Tries what was not caught before.
+    fn run(&self, files: &[String], cargo: &[&str], test: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+        let folder = self.folder.to_string_lossy();
+        let mut args =
+            vec!["mutants", "-p", "bandolier", "--no-shuffle", "--iterate", "--baseline=skip", "-o", &folder];
+        args.extend(["--timeout", "60", "--build-timeout", "600"]);
+        args.extend(self.chosen.iter().map(String::as_str));
+        let files: Vec<_> = files.iter().map(|file| format!("--file={file}")).collect();
+        args.extend(files.iter().map(String::as_str));
+        let cargo: Vec<_> = cargo.iter().map(|arg| format!("-C={arg}")).collect();
+        args.extend(cargo.iter().map(String::as_str));
+        args.extend([&["--", "--"], test].concat());
+        let mut call = Call::cargo(self.root, &args);
+        for (key, value) in env {
+            call = call.env(key, value);
+        }
+        // It fails when something is missed, which is ours to judge.
+        if !call.run_either_way()? && !self.folder.join("mutants.out/outcomes.json").exists() {
+            return Err("cargo-mutants did not run".into());
+        }
+        Ok(())
+    }
+
+    fn names(&self, list: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join("mutants.out").join(list)).unwrap_or_default();
+        text.lines().map(String::from).collect()
+    }
+}
+
+pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), String> {
+    need_cargo_mutants(root)?;
+    let (shard, files) = parse(args)?;
+    let bench = Bench { root, folder: cargo::target(root, "mutants"), chosen: shard.into_iter().collect() };
+    let listed = exceptions(root)?;
+    fs::create_dir_all(&bench.folder).map_err(|e| e.to_string())?;
+    let found = hunt(&bench, &files)?;
+    judge(root, &found, &listed)
+}
+
+/// `2/5`, and parts of files' names.
+fn parse(args: &[String]) -> Result<(Option<String>, Vec<String>), String> {
+    let (mut shard, mut files) = (None, Vec::new());
+    for arg in args {
+        if let Some((n, of)) =
+            arg.split_once('/').and_then(|(n, of)| Some((n.parse::<u32>().ok()?, of.parse::<u32>().ok()?)))
+        {
+            (1..=of).contains(&n).then_some(()).ok_or_else(|| format!("`{arg}` is no shard; 2/5 is"))?;
+            shard = Some(format!("--shard={}/{of}", n - 1));
+        } else if arg.starts_with('-') {
+            return Err(format!("`{arg}` is no option of mutants"));
+        } else {
+            files.push(format!("src/**/*{arg}*"));
+        }
+    }
+    Ok((shard, files))
+}
+
+fn need_cargo_mutants(root: &Path) -> Result<(), String> {
+    if Call::cargo(root, &["mutants", "--version"]).succeeds() {
+        return Ok(());
+    }
+    Call::cargo(root, &["install", "--locked", "cargo-mutants"]).run()
+}
+
+/// Tries all chosen mutants, cheapest test first.
+fn hunt(bench: &Bench<'_>, files: &[String]) -> Result<Found, String> {
+    let _ = fs::remove_dir_all(bench.folder.join("mutants.out"));
+    // Quick to build, and quick enough to run.
+    let quick = [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"), ("RUST_BACKTRACE", "0")];
+    let steps = [("RUSTFLAGS", "--cfg steps"), ("STEPS_EVERY", "97"), ("STEPS_PAIRS", "20")];
+    bench.run(files, &["--lib"], &["--skip", "a_pass_that"], &[&quick[..], &steps].concat())?;
+    let mut found =
+        Found { late: bench.names("timeout.txt"), unviable: bench.names("unviable.txt"), ..Found::default() };
+    found.made = ["caught.txt", "missed.txt", "timeout.txt", "unviable.txt"]
+        .into_iter()
+        .flat_map(|list| bench.names(list))
+        .collect();
+    println!(
+        "mutants: {} of {} are not caught by unit tests and paths",
+        bench.names("missed.txt").len(),
+        found.made.len()
+    );
+    for (file, module) in modelled(bench.root, &bench.names("missed.txt")) {
+        let models = format!("{module}::loom_tests");
+        bench.run(
+            &[file],
+            &["--lib", "--profile=loom"],
+            &[&models],
+            &[("RUSTFLAGS", "--cfg loom"), ("LOOM_MAX_PREEMPTIONS", "2")],
+        )?;
+    }
+    println!("mutants: {} are not caught by models", bench.names("missed.txt").len());
+    if !bench.names("missed.txt").is_empty() {
+        bench.run(files, &SMALL, &[], &quick)?;
+    }
+    found.missed = bench.names("missed.txt");
+    Ok(found)
+}
+
+/// The files of mutants that have models, with the modules that these lie in.
+fn modelled(root: &Path, missed: &[String]) -> Vec<(String, String)> {
+    let files: BTreeSet<&str> = missed.iter().filter_map(|name| Some(name.split_once(':')?.0)).collect();
+    let has_models = |file: &&&str| {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        text.contains(&format!("{MODELS}/")) && text.contains("mod loom_tests;")
+    };
+    files.iter().filter(has_models).map(|file| ((*file).to_string(), module(file))).collect()
+}
+
+/// `src/slab/mod.rs` is `slab`.
+fn module(file: &str) -> String {
+    let inner = file.trim_start_matches("src/").trim_end_matches(".rs");
+    inner.trim_end_matches("/mod").replace('/', "::")
+}
+
+/// Says what became of all mutants, by file; fails when there is a survivor that is not listed.
+fn judge(root: &Path, found: &Found, listed: &BTreeMap<Mutant, String>) -> Result<(), String> {
+    let known = |name: &&String| Mutant::of(root, name).is_some_and(|mutant| listed.contains_key(&mutant));
+    let (known, new): (Vec<&String>, Vec<&String>) = found.missed.iter().partition(known);
+    let files: BTreeSet<&str> = found.made.iter().map(|name| file_of(name)).collect();
+    println!("\n| file | mutants | caught | by its time | unviable | listed | new |\n|---|--:|--:|--:|--:|--:|--:|");
+    for file in files {
+        let made = count(&found.made, file);
+        let lost: Vec<_> = [&found.late, &found.unviable].iter().map(|names| count(names, file)).collect();
+        let (known, new) = (count(&known, file), count(&new, file));
+        let caught = made - lost[1] - known - new;
+        println!("| {file} | {made} | {caught} | {} | {} | {known} | {new} |", lost[0], lost[1]);
+    }
+    if new.is_empty() {
+        return Ok(());
+    }
+    new.iter().for_each(|name| println!("{name}"));
+    Err(format!(
+        "mutants: {} survive that are not in {RECORD}: write a test that notices, or say there why none can",
+        new.len()
+    ))
+}
+
+fn file_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(file, _)| file)
+}
+
+fn count(names: &[impl AsRef<str>], file: &str) -> usize {
+    names.iter().filter(|name| file_of(name.as_ref()) == file).count()
+}
+
+/// The mutants that are known to survive, with the reason.
+fn exceptions(root: &Path) -> Result<BTreeMap<Mutant, String>, String> {
+    let text = fs::read_to_string(root.join(RECORD)).map_err(|e| format!("{RECORD}: {e}"))?;
+    let listed = read(&text)?;
+    for mutant in listed.keys() {
+        let source = fs::read_to_string(root.join(&mutant.file)).unwrap_or_default();
+        if !source.lines().any(|line| line.trim() == mutant.line) {
+            return Err(format!("{RECORD}: `{}` stands nowhere in {}", mutant.line, mutant.file));
+        }
+    }
+    Ok(listed)
+}
+
+fn read(text: &str) -> Result<BTreeMap<Mutant, String>, String> {
+    let (mut file, mut listed) = ("", BTreeMap::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        file = line.strip_prefix("## ").unwrap_or(file);
+        if !line.starts_with("| `") {
+            continue;
+        }
+        let cells = split_cells(line);
+        let spans: Vec<_> = cells.iter().map(|cell| code_span(cell)).collect();
+        let ([Some((line, _)), Some((what, _)), _], [_, _, why]) = (&spans[..], &cells[..]) else {
+            return Err(format!("{RECORD}:{number}: a row is | `line` | `change` | why |"));
+        };
+        let mutant = Mutant { file: file.into(), line: line.trim().into(), what: (*what).into() };
+        listed.insert(mutant, why.clone());
+    }
+    Ok(listed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_of_lines_that_are_there() {
+        assert!(!exceptions(&cargo::root()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_row_is_read() {
+        let text = "## src/a.rs\n\n| line | change | why |\n|---|---|---|\n| `a \\|\\| b` | `replace < with <= in f` | policy |\n";
+        let listed = read(text).unwrap();
+        let mutant = Mutant { file: "src/a.rs".into(), line: "a || b".into(), what: "replace < with <= in f".into() };
+        assert_eq!(listed.get(&mutant).map(String::as_str), Some("policy"));
+        assert!(read("| `a` | b |").is_err());
+    }
+
+    #[test]
+    fn a_mutant_is_known_by_its_line() {
+        let root = std::env::temp_dir().join(format!("xtask-mutants-{}", std::process::id()));
+        fs::create_dir_all(root.join("src")).unwrap();
+        fs::write(root.join("src/a.rs"), "fn f() {\n    a < b\n}\n").unwrap();
+        let mutant = Mutant::of(&root, "src/a.rs:2:7: replace < with <= in f").unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!((mutant.line.as_str(), mutant.what.as_str()), ("a < b", "replace < with <= in f"));
+    }
+
+    #[test]
+    fn arguments_are_shards_and_files() {
+        let parse = |args: &[&str]| parse(&args.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let all = parse(&["2/5", "slab"]).unwrap();
+        assert_eq!(all, (Some("--shard=1/5".into()), vec!["src/**/*slab*".into()]));
+        assert!(["6/5", "0/5", "--x"].iter().all(|bad| parse(&[bad]).is_err()));
+        assert_eq!(module("src/slab/mod.rs"), "slab");
+        assert_eq!(module("src/cache/cpus.rs"), "cache::cpus");
+    }
+}
