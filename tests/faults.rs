@@ -299,3 +299,18 @@ fn a_purge_that_was_refused_is_asked_again() {
         }
     }
 }
+
+/// A block that is to stay as it is needs no memory.
+#[test]
+fn a_block_keeps_its_size_in_a_full_arena() {
+    static ARENA: Arena<{ 1 << 20 }> = Arena::new();
+    let heap = Bandolier::with_backend(&ARENA).without_thread_caches();
+    for size in [100, 20_000, 300_000] {
+        let mut held = fill(&heap, size);
+        let block = held.pop().unwrap();
+        let start = block.start();
+        let block = block.resize(&heap, size).unwrap_or_else(|_| panic!("{size} bytes"));
+        assert_eq!(block.start(), start);
+        held.into_iter().chain([block]).for_each(|block| block.free(&heap));
+    }
+}

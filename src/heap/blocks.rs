@@ -84,6 +84,9 @@ impl<B: Backend> Bandolier<B> {
     /// As [`GlobalAlloc::realloc`].
     pub(super) unsafe fn resize_block(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
         let heap = self.made()?;
+        if old.size() == new.size() {
+            return Some(block);
+        }
         match (Self::kind(old), Self::kind(new)) {
             (Kind::Run, Kind::Run) => {
                 let (from, to, home) = (old.size().max(1), new.size().max(1), self.home(heap));
