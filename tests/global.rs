@@ -5,7 +5,7 @@
 mod common;
 
 use bandolier::{Backend, Bandolier, FromGlobal, Os};
-use common::{Block, Dice, HARDENED, layout, rounded, stride, turns};
+use common::{Block, Dice, layout, rounded, stride, turns};
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -7,6 +7,8 @@ mod common;
 use bandolier::{Arena, Backend, Bandolier, Bounds, Locator, Os, Reclaimed, Reclaimer};
 use common::forbid::forbid;
 use common::{Account, Block, Dice, Metered, child, isolated, layout, role, scaled};
+use core::alloc::Layout;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::{Arc, Barrier};
@@ -424,4 +426,55 @@ fn a_driver_ends() {
         until("no thread", || names() == 0);
         assert_eq!(reclaimer.pause(Reclaimed::default()), Duration::from_secs(3600));
     });
+}
+
+/// An `Os` that counts the blocks of less than two KiB: of all that a heap asks for, the places of CPUs alone are so small.
+struct Places(AtomicUsize);
+
+// SAFETY: every call is one of `Os`.
+unsafe impl Backend for Places {
+    const ZEROED: bool = true;
+    const PURGES: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.0.fetch_add(usize::from(layout.size() < 2048), Relaxed);
+        Os.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        self.0.fetch_sub(usize::from(layout.size() < 2048), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { Os.release(block, layout) }
+    }
+
+    fn granule(&self) -> usize {
+        Os.granule()
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { Os.purge(start, bytes) }
+    }
+}
+
+/// Who drains while others do makes do with the spare places that those have left, and does not leave more behind each time.
+#[test]
+fn drains_beside_each_other_leave_no_places_behind() {
+    let heap = Bandolier::with_backend(Places(AtomicUsize::new(0))).per_cpu();
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            let heap = &heap;
+            scope.spawn(move || {
+                (0..scaled(2000, 500, 0)).for_each(|_| {
+                    busy(heap, seed, 20);
+                    let _ = heap.drain_caches();
+                });
+            });
+        }
+    });
+    let (cpus, places) = (thread::available_parallelism().map_or(1, usize::from), heap.backend().0.load(Relaxed));
+    assert!(places <= 4 * cpus.max(8), "{places} for {cpus} CPUs");
+    // The next drain finds them again.
+    busy(&heap, 9, 20);
+    assert_eq!((heap.drain_caches().missed_cpus, heap.backend().0.load(Relaxed)), (0, places));
 }

@@ -29,6 +29,7 @@ use crate::geometry::{CPUS, HARDENED};
 use crate::home::Home;
 use crate::magazine::{Round, Top};
 use crate::size_class::SizeClass;
+use crate::stats::Counter;
 use crate::supply::{METADATA, Supply};
 use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn, fence, make_nulls, step};
 use crate::tell;
@@ -49,9 +50,14 @@ pub(crate) struct Cpus {
     spares: AtomicPtr<Places>,
     /// Those that were taken out of the table, when the kernel did not let us fence any more: the next fence makes them ours.
     limbo: AtomicPtr<Places>,
+    /// How many were made to be spares.
+    made: Counter,
     /// Whether the kernel lets us fence.
     fences: Atomic<bool>,
 }
+
+/// Spares for each CPU that has places: so many may drain at once, and who comes on top of that reaches less.
+const SPARES: usize = 3;
 
 /// Where a thread works now: its seat, and the table.
 #[derive(Clone, Copy)]
@@ -118,6 +124,7 @@ impl Cpus {
                 table: AtomicPtr::new(ptr::null_mut()),
                 spares: AtomicPtr::new(ptr::null_mut()),
                 limbo: AtomicPtr::new(ptr::null_mut()),
+                made: Counter::new(),
                 fences: Atomic::new(false),
             }
         }
@@ -191,6 +198,19 @@ impl Cpus {
         };
         // SAFETY: just acquired with the layout of it.
         unsafe { made.write(fresh) };
+        Some(made)
+    }
+
+    /// Fresh places to be spares, unless there are enough: one that was drained takes all there are for a moment, and who comes in that
+    /// moment finds none.
+    fn make_spare<B: Backend>(&self, entries: &[AtomicPtr<Places>], supply: Supply<'_, B>) -> Option<NonNull<Places>> {
+        // Models are of protocols, and of this there is none.
+        if !cfg!(all(test, loom)) {
+            let furnished = entries.iter().filter(|entry| Places::at(entry).is_some()).count();
+            (self.made.get() < SPARES * furnished).then_some(())?;
+        }
+        let made = Self::make(supply)?;
+        self.made.add(1);
         Some(made)
     }
 
@@ -327,7 +347,7 @@ impl Cpus {
         // What lies in limbo may have come there since that fence: it waits for the next one with the rest.
         let (mut missed, mut taken, mut spares) = (0, take_all(&self.limbo), take_all(&self.spares));
         for (number, entry) in chosen {
-            let Some(spare) = spares.or_else(|| Self::make(arsenal.supply(backend))) else {
+            let Some(spare) = spares.or_else(|| self.make_spare(entries, arsenal.supply(backend))) else {
                 missed += 1;
                 continue;
             };
