@@ -26,25 +26,25 @@ pub const TARGETS: [Target; 5] = [
         name: "sequences",
         what: "operations of one thread, on every back-end, with every kind of caches",
         run: |bytes| _ = Script::decode(bytes, 1, Sizes::Mixed).map(Script::run),
-        cases: 6_000,
+        cases: 2_000,
         length: 3_000,
     },
     Target {
         name: "threads",
         what: "the same from two to four threads, which hand blocks to each other",
         run: |bytes| _ = Script::decode(bytes, 2, Sizes::Mixed).map(Script::run),
-        cases: 2_000,
+        cases: 700,
         length: 6_000,
     },
-    Target { name: "classes", what: "any layout, and what it gets", run: classes::run, cases: 4_000, length: 400 },
+    Target { name: "classes", what: "any layout, and what it gets", run: classes::run, cases: 300, length: 400 },
     Target {
         name: "runs",
         what: "runs of units and large blocks: growing, shrinking, aligned",
         run: |bytes| _ = Script::decode(bytes, 1, Sizes::Large).map(Script::run),
-        cases: 1_200,
+        cases: 500,
         length: 1_000,
     },
-    Target { name: "misuse", what: "broken contracts, in children", run: crimes::run, cases: 1_200, length: 1_500 },
+    Target { name: "misuse", what: "broken contracts, in children", run: crimes::run, cases: 300, length: 1_500 },
 ];
 
 /// The heap is that of the process, which the oracle's own memory is from, too.

@@ -203,7 +203,7 @@ fn soak(run: &Run<'_>) -> Result<(), String> {
 
 /// Always the same seeds.
 fn miri(run: &Run<'_>) -> Result<(), String> {
-    let asked = Miri { seeds: 4, target: None, filter: None };
+    let asked = Miri { seeds: 2, target: None, filter: None };
     run.unless_missing("Miri", nightly::need_miri(run.root), || nightly::run_miri(run.root, &asked))
 }
 
