@@ -30,7 +30,15 @@ fn heaps() -> impl Iterator<Item = Heap> {
 
 /// Takes, moves and frees blocks of all kinds, and trims and drains at times; how often there was no memory.
 fn load(heap: &Heap, seed: u64) -> usize {
-    let (mut dice, mut held, mut nulls) = (Dice::new(seed), Vec::<Block>::with_capacity(300), 0);
+    load_in(heap, seed, Vec::with_capacity(MOST))
+}
+
+/// Blocks that a load has at once.
+const MOST: usize = 300;
+
+/// With room for the blocks that was there before: a libc may have none, once calls are refused.
+fn load_in(heap: &Heap, seed: u64, mut held: Vec<Block>) -> usize {
+    let (mut dice, mut nulls) = (Dice::new(seed), 0);
     for turn in 0..scaled(6_000, 2_000, 0) as u64 {
         match dice.below(20) {
             0 => _ = heap.trim(),
@@ -44,7 +52,7 @@ fn load(heap: &Heap, seed: u64) -> usize {
                 held.push(block);
             }
             6..=12 if !held.is_empty() => held.swap_remove(dice.below(held.len())).free(heap),
-            _ if held.len() < 300 => {
+            _ if held.len() < MOST => {
                 let block = Block::new(heap, dice.layout(6 * MIB), seed << 40 | turn);
                 nulls += usize::from(block.is_none());
                 held.extend(block);
@@ -101,8 +109,9 @@ fn mmap_refused() {
                 let heap = &heap;
                 let threads = (1..=THREADS).map(|seed| {
                     move || {
+                        let room = Vec::with_capacity(MOST);
                         forbid(libc::SYS_mmap, libc::ENOMEM);
-                        load(heap, seed)
+                        load_in(heap, seed, room)
                     }
                 });
                 thread::scope(|scope| {
@@ -234,19 +243,20 @@ fn rseq_refused_to_some_threads() {
             assert_eq!(load(&heap, 1), 0);
             // On a thread of its own, whose children have the filter too.
             let heap = &heap;
+            // Joined, all of them: a scope does not wait for threads' ends, where they hand in what they have.
             thread::scope(|scope| {
-                scope.spawn(|| {
+                let parent = scope.spawn(|| {
                     forbid(libc::SYS_rseq, libc::EPERM);
                     thread::scope(|scope| {
-                        (2..5).for_each(|seed| _ = scope.spawn(move || assert_eq!(load(heap, seed), 0)))
+                        let child = |seed| scope.spawn(move || assert_eq!(load(heap, seed), 0));
+                        let children: Vec<_> = (2..5).map(child).collect();
+                        children.into_iter().for_each(|child| child.join().unwrap());
                     });
                 });
                 assert_eq!(load(heap, 5), 0);
+                parent.join().unwrap();
             });
             heap.flush_thread();
-            while heap.stats().threads > 1 {
-                thread::yield_now();
-            }
             nothing_lost(heap);
         }
     });

@@ -62,13 +62,14 @@ fn beside_a_busy_crowd(body: impl FnOnce()) {
                 work(&PER_CPU, 3, 50);
             },
         ];
-        for verb in verbs {
+        let begin = |verb: fn()| {
             scope.spawn(move || {
                 while !over.load(Relaxed) {
                     verb();
                 }
-            });
-        }
+            })
+        };
+        let crowd = verbs.map(begin);
         // A test that has failed is over, too.
         struct End<'a>(&'a AtomicBool);
         impl Drop for End<'_> {
@@ -76,8 +77,11 @@ fn beside_a_busy_crowd(body: impl FnOnce()) {
                 self.0.store(true, Relaxed);
             }
         }
-        let _end = End(over);
+        let end = End(over);
         body();
+        drop(end);
+        // Joined, all of them: a scope does not wait for threads' ends, where they hand in what they have.
+        crowd.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
