@@ -17,6 +17,12 @@ use std::thread;
 type Heap = Bandolier<Os>;
 type Chosen = fn(Heap) -> Heap;
 
+/// What libc calls for `mmap`.
+#[cfg(target_pointer_width = "64")]
+const MMAP: libc::c_long = libc::SYS_mmap;
+#[cfg(not(target_pointer_width = "64"))]
+const MMAP: libc::c_long = libc::SYS_mmap2;
+
 const MIB: usize = 1 << 20;
 const THREADS: u64 = 3;
 
@@ -110,7 +116,7 @@ fn mmap_refused() {
                 let threads = (1..=THREADS).map(|seed| {
                     move || {
                         let room = Vec::with_capacity(MOST);
-                        forbid(libc::SYS_mmap, libc::ENOMEM);
+                        forbid(MMAP, libc::ENOMEM);
                         load_in(heap, seed, room)
                     }
                 });

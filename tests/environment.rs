@@ -235,9 +235,12 @@ fn threads_that_end_share_nothing_with_those_that_begin() {
             held.into_iter().for_each(|block| block.free(&HEAP));
         };
         thread::scope(|scope| {
-            for stamp in 1..=4 {
-                scope.spawn(move || (0..lives).for_each(|_| thread::spawn(move || life(stamp)).join().unwrap()));
-            }
+            let line = |stamp| {
+                scope.spawn(move || (0..lives).for_each(|_| thread::spawn(move || life(stamp)).join().unwrap()))
+            };
+            // Joined, all of them: a scope does not wait for threads' ends.
+            let lines = [1, 2, 3, 4].map(line);
+            lines.into_iter().for_each(|line| line.join().unwrap());
         });
         assert_eq!(ROUNDS.load(Relaxed), 4 * lives * 3);
         assert!(HEAP.stats().threads <= 2, "{} threads that are gone are counted", HEAP.stats().threads);

@@ -115,7 +115,7 @@ struct Outcome {
 }
 
 /// The size of the smallest node of a map.
-const NODE: usize = 4096;
+const NODE: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 1024 };
 
 /// One run of a scenario with a back-end that refuses by `rule`, and all that must hold afterwards.
 fn run<B: Backend>((heap, account): Tried<B>, scenario: Scenario<B>, rule: Refuse, threads: u64) -> Outcome {
