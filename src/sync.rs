@@ -144,6 +144,10 @@ mod guarded {
             self.compare_exchange(old, new, ok, err)
         }
 
+        pub(crate) fn fetch_add(&self, more: u64, _: Ordering) -> u64 {
+            self.update(|now| Some(now.wrapping_add(more)))
+        }
+
         pub(crate) fn fetch_or(&self, bits: u64, _: Ordering) -> u64 {
             self.update(|now| Some(now | bits))
         }

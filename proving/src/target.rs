@@ -26,25 +26,25 @@ pub const TARGETS: [Target; 5] = [
         name: "sequences",
         what: "operations of one thread, on every back-end, with every kind of caches",
         run: |bytes| _ = Script::decode(bytes, 1, Sizes::Mixed).map(Script::run),
-        cases: 2_000,
+        cases: 800,
         length: 3_000,
     },
     Target {
         name: "threads",
         what: "the same from two to four threads, which hand blocks to each other",
         run: |bytes| _ = Script::decode(bytes, 2, Sizes::Mixed).map(Script::run),
-        cases: 700,
+        cases: 300,
         length: 6_000,
     },
-    Target { name: "classes", what: "any layout, and what it gets", run: classes::run, cases: 300, length: 400 },
+    Target { name: "classes", what: "any layout, and what it gets", run: classes::run, cases: 120, length: 400 },
     Target {
         name: "runs",
         what: "runs of units and large blocks: growing, shrinking, aligned",
         run: |bytes| _ = Script::decode(bytes, 1, Sizes::Large).map(Script::run),
-        cases: 500,
+        cases: 200,
         length: 1_000,
     },
-    Target { name: "misuse", what: "broken contracts, in children", run: crimes::run, cases: 300, length: 1_500 },
+    Target { name: "misuse", what: "broken contracts, in children", run: crimes::run, cases: 150, length: 1_500 },
 ];
 
 /// The heap is that of the process, which the oracle's own memory is from, too.

@@ -8,5 +8,5 @@ static PROCESS: Process = Process::new(&COUNTED);
 
 #[test]
 fn the_heap_of_the_process_does_what_the_oracle_says() {
-    replay::all(GLOBAL, 1_500, replay::GLOBAL_LENGTH, |bytes| _ = Script::run_as_global(bytes, &PROCESS));
+    replay::all(GLOBAL, 500, replay::GLOBAL_LENGTH, |bytes| _ = Script::run_as_global(bytes, &PROCESS));
 }

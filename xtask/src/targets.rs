@@ -81,7 +81,7 @@ const TABLE: &[Row] = &[
         way: Way::Run(Tests {
             linker: "aarch64-linux-gnu-gcc",
             runner: "qemu-aarch64 -L /usr/aarch64-linux-gnu",
-            short: &["machine", "global", "misuse", "threads"],
+            short: &["machine", "misuse", "drops"],
             without: NOT_EMULATED,
         }),
     },
