@@ -201,14 +201,11 @@ impl Cpus {
         Some(made)
     }
 
-    /// Fresh places to be spares, unless there are enough: one that was drained takes all there are for a moment, and who comes in that
+    /// Fresh places to be spares, unless there are `most` already: who drains takes all spares for a moment, and who comes in that
     /// moment finds none.
-    fn make_spare<B: Backend>(&self, entries: &[AtomicPtr<Places>], supply: Supply<'_, B>) -> Option<NonNull<Places>> {
+    fn make_spare<B: Backend>(&self, most: usize, supply: Supply<'_, B>) -> Option<NonNull<Places>> {
         // Models are of protocols, and of this there is none.
-        if !cfg!(all(test, loom)) {
-            let furnished = entries.iter().filter(|entry| Places::at(entry).is_some()).count();
-            (self.made.get() < SPARES * furnished).then_some(())?;
-        }
+        (cfg!(all(test, loom)) || self.made.get() < most).then_some(())?;
         let made = Self::make(supply)?;
         self.made.add(1);
         Some(made)
@@ -346,8 +343,9 @@ impl Cpus {
         }
         // What lies in limbo may have come there since that fence: it waits for the next one with the rest.
         let (mut missed, mut taken, mut spares) = (0, take_all(&self.limbo), take_all(&self.spares));
+        let most = SPARES * entries.iter().filter(|entry| Places::at(entry).is_some()).count();
         for (number, entry) in chosen {
-            let Some(spare) = spares.or_else(|| self.make_spare(entries, arsenal.supply(backend))) else {
+            let Some(spare) = spares.or_else(|| self.make_spare(most, arsenal.supply(backend))) else {
                 missed += 1;
                 continue;
             };
