@@ -201,11 +201,19 @@ impl Cpus {
         Some(made)
     }
 
+    /// How many spares there may be.
+    fn most_spares(entries: &[AtomicPtr<Places>]) -> usize {
+        // Models are of protocols, and of this there is none.
+        if cfg!(all(test, loom)) {
+            return usize::MAX;
+        }
+        SPARES * entries.iter().filter(|entry| Places::at(entry).is_some()).count()
+    }
+
     /// Fresh places to be spares, unless there are `most` already: who drains takes all spares for a moment, and who comes in that
     /// moment finds none.
     fn make_spare<B: Backend>(&self, most: usize, supply: Supply<'_, B>) -> Option<NonNull<Places>> {
-        // Models are of protocols, and of this there is none.
-        (cfg!(all(test, loom)) || self.made.get() < most).then_some(())?;
+        (most == usize::MAX || self.made.get() < most).then_some(())?;
         let made = Self::make(supply)?;
         self.made.add(1);
         Some(made)
@@ -343,7 +351,7 @@ impl Cpus {
         }
         // What lies in limbo may have come there since that fence: it waits for the next one with the rest.
         let (mut missed, mut taken, mut spares) = (0, take_all(&self.limbo), take_all(&self.spares));
-        let most = SPARES * entries.iter().filter(|entry| Places::at(entry).is_some()).count();
+        let most = Self::most_spares(entries);
         for (number, entry) in chosen {
             let Some(spare) = spares.or_else(|| self.make_spare(most, arsenal.supply(backend))) else {
                 missed += 1;
