@@ -34,6 +34,6 @@ pub use counted::{Counted, Process};
 pub use op::{Op, Sizes};
 pub use oracle::{Oracle, Tally};
 pub use script::Script;
-pub use stand::{BEDS, Caches};
+pub use stand::{BEDS, Caches, clear_arenas};
 pub use subject::Subject;
 pub use target::{GLOBAL, TARGETS, Target, fuzz, random_bytes};

@@ -6,6 +6,7 @@ use crate::odd::Odd;
 use crate::subject::{Subject, verbs_of_heap};
 use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::alloc::System;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,6 +116,20 @@ impl<const N: usize> Arenas<N> {
     fn give(&self, arena: &'static Arena<N>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
     }
+
+    fn clear(&self) {
+        for arena in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // SAFETY: from `take`, with this layout; whoever gave it had ended with it, and the list was the last to know of it.
+            unsafe { System.dealloc(ptr::from_ref(arena).cast_mut().cast(), Layout::new::<Arena<N>>()) };
+        }
+    }
+}
+
+/// Returns the arenas that no heap is on to the system, with all pages that heaps have touched there.
+pub fn clear_arenas() {
+    LARGE.clear();
+    SMALL.clear();
+    TINY.clear();
 }
 
 /// The use of an arena, which ends after that of the heap on it.

@@ -42,6 +42,7 @@ fn signal_every(microseconds: i64) {
 
 pub(crate) fn run(options: &Options, mode: &Mode) {
     abort_on_panic();
+    memory::simplify_system();
     signal_every(2_000);
     let oracle = Arc::new(Oracle::new(BUDGET, false));
     let started = Instant::now();

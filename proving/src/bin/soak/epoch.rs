@@ -120,6 +120,7 @@ const RECORDS: usize = 32 << 20;
 /// When that is more than it may be.
 pub(crate) fn empty(oracle: &Oracle) -> Left {
     oracle.empty(&PROCESS);
+    bandolier_proving::clear_arenas();
     memory::trim_system();
     let stats = PROCESS.stats();
     let left =
