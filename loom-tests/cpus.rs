@@ -77,11 +77,13 @@ impl World {
     }
 }
 
-/// Two threads of one CPU get in each other's way: each has its chunk for itself.
+/// Two threads of one CPU get in each other's way, where there is no magazine yet: each has its chunk for itself, and what one has
+/// put there while the other traded is not lost.
 #[test]
 fn a_chunk_of_a_cpu_has_one_owner() {
     explore(|side| {
         let here = World::new();
+        here.drain();
         side.race(&here, |world| world.work(0), |world| world.work(0));
         here.nothing_lost();
     });

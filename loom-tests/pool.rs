@@ -94,6 +94,8 @@ fn growth_that_fails_takes_no_index() {
         assert_eq!(pool.take(supply), None);
         pool.give(first);
         assert_eq!(pool.take(supply), Some(first));
+        memory.0.allow_one();
+        assert_eq!(pool.take(supply).map(Index::get), Some(first.get() + 1));
     });
 }
 

@@ -1,7 +1,7 @@
 //! System calls that are refused, by a filter or because there is no more of something, under a load: the heap goes on or says
 //! null, gives back what it can, and tells why where it works otherwise than it was told to.
 
-#![cfg(all(feature = "std", target_os = "linux", not(miri), not(feature = "hardened")))]
+#![cfg(all(feature = "std", target_os = "linux", not(miri)))]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! `BANDOLIER_LONG=1 cargo test --release --test environment` has ten thousand threads alive at once, and longer storms.
 
-#![cfg(all(feature = "std", target_os = "linux", not(miri), not(feature = "hardened")))]
+#![cfg(all(feature = "std", target_os = "linux", not(miri)))]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Pages of 4, 16 and 64 KiB: what a heap asks of its back-end is whole pages, whatever their size, and all of them come back.
 
-#![cfg(all(feature = "std", unix, not(miri), not(feature = "hardened")))]
+#![cfg(all(feature = "std", unix, not(miri)))]
 
 mod common;
 

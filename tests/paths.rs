@@ -4,7 +4,7 @@
 //! `BANDOLIER_LONG=1 cargo test --release --features allocator-api2/alloc --test paths -- --nocapture` tries every kind of caches on
 //! every back-end and three threads, and says how many calls each path has.
 
-#![cfg(all(feature = "std", not(miri), not(feature = "hardened")))]
+#![cfg(all(feature = "std", not(miri)))]
 
 mod common;
 

@@ -3,7 +3,7 @@
 //! What works: all of it. What stays: the memory that the library's heap holds when it goes, for nobody tells a heap that its
 //! program is to go on without it. `reclaim` before that leaves the records, and what was never freed.
 
-#![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(miri), not(feature = "hardened")))]
+#![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(miri)))]
 
 mod common;
 

@@ -13,6 +13,7 @@
 //! It must stand in the file once, or the row says which one it is with `#n`; only a row with nothing to
 //! weaken may stand for several. `⏎` is a line break, `\|` a pipe. `—` is for sites that are `Relaxed`
 //! already. `unmodelled` is for stronger ones that no model can see; every run counts them aloud.
+//! Every model must be named by a row: one that was never seen to fail proves nothing.
 
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use std::path::Path;
 use crate::source::{Kind, Source, rust_files};
 
 pub(crate) const RECORD: &str = "docs/ORDERINGS.md";
+/// Where the models are.
+const MODELS: &str = "loom-tests";
 /// The door itself performs nothing.
 const EXEMPT: &str = "src/sync.rs";
 const NAMES: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
@@ -71,6 +74,12 @@ pub(crate) fn check(root: &Path) -> Result<Record, String> {
     let (rows, mut problems) = parse(&text);
     let coverage = compare(&rows, &sources);
     problems.extend(coverage.problems);
+    for path in rust_files(root, MODELS)? {
+        let text = std::fs::read_to_string(root.join(&path)).map_err(|error| format!("{path}: {error}"))?;
+        problems.extend(
+            unproved(&rows, &text).map(|model| format!("{path}: no weakening in {RECORD} makes `{model}` fail")),
+        );
+    }
     problems.iter().for_each(|p| println!("{p}"));
     if !problems.is_empty() {
         return Err(format!("orderings: {} problems", problems.len()));
@@ -126,6 +135,18 @@ fn compare(rows: &[Row], sources: &BTreeMap<String, Source>) -> Coverage {
         }
     }
     Coverage { sites: count, problems }
+}
+
+/// The models in `text` that no row names.
+fn unproved<'a>(rows: &'a [Row], text: &'a str) -> impl Iterator<Item = &'a str> {
+    let models = text.split("#[test]").skip(1).filter_map(|after| after.split_once("fn ")?.1.split('(').next());
+    let named = |model: &str| {
+        rows.iter().any(|row| match &row.proof {
+            Proof::Weakening { models, .. } => models.iter().any(|named| named.rsplit("::").next() == Some(model)),
+            Proof::Weakest | Proof::Unmodelled => false,
+        })
+    };
+    models.filter(move |model| !named(model))
 }
 
 /// A line that names an ordering.
@@ -463,6 +484,13 @@ mod tests {
     fn a_relaxed_row_does_not_cover_a_stronger_line() {
         complains("| `Relaxed)` | - | — | a hint |", "fn f() { h.cas(a, b, Release, Relaxed) }", "can be weakened");
         assert!(problems("| `f(SeqCst)` | - | unmodelled | why |", "fn g() { f(SeqCst) }").is_empty());
+    }
+
+    #[test]
+    fn every_model_has_a_weakening() {
+        let rows = rows("| `a(Acquire)` | - | `a(Relaxed)` | `cache::loom_tests::named` |");
+        let text = "#[test]\nfn named() {}\nfn helper() {}\n#[test]\n#[ignore]\nfn forgotten() {}";
+        assert_eq!(unproved(&rows, text).collect::<Vec<_>>(), ["forgotten"]);
     }
 
     #[test]
