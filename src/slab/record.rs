@@ -208,8 +208,8 @@ impl Slab {
             let mut free = word.load(Ordering::Acquire);
             let mut at = place * bits;
             while at < (place + 1) * bits {
-                let ones = (free.trailing_ones() as usize).min((place + 1) * bits - at);
-                if stretch.end != at || stretch.is_empty() {
+                let ones = free.trailing_ones() as usize;
+                if stretch.is_empty() {
                     stretch = at..at;
                 }
                 stretch.end += ones;
