@@ -228,9 +228,10 @@ fn what_was_freed_waits_for_three_more() {
     assert!(store.depot.take(small, HOME).is_none());
     assert_eq!(store.depot.counts(small), (3, 6));
     store.give(small, 4, HOME);
-    assert_eq!((0..5).map_while(|_| store.depot.take(small, HOME)).map(|top| top.rounds().0).collect::<Vec<_>>(), [
-        1, 2, 3, 4
-    ]);
+    assert_eq!(
+        (0..5).map_while(|_| store.depot.take(small, HOME)).map(|top| top.rounds().0).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
 }
 
 #[test]

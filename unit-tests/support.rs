@@ -142,3 +142,7 @@ impl Drop for Bench {
         unsafe { self.map.release(self.supply()) };
     }
 }
+
+#[path = "camp.rs"]
+mod camp;
+pub(crate) use camp::Camp;

@@ -351,6 +351,15 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_slab_says_which_pool_it_is_in() {
+        for (index, wide) in [(1, false), (1, true), (6, false), (7, true)] {
+            let index = Index::new(index).unwrap();
+            let id = SlabId::new(index, wide).unwrap();
+            assert_eq!((id.index(), id.is_wide(), SlabId::from_bits(id.to_bits())), (Some(index), wide, Some(id)));
+        }
+    }
+
+    #[test]
     fn the_lowest_ones_are_taken() {
         assert_eq!(lowest(0b1011_0100, 2), 0b0001_0100);
         assert_eq!(lowest(u64::MAX, 64), u64::MAX);
