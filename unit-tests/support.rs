@@ -25,6 +25,7 @@ pub(crate) struct Paper {
     left: AtomicUsize,
     /// What the clock says, in seconds.
     now: AtomicUsize,
+    granule: AtomicUsize,
 }
 
 impl Paper {
@@ -34,6 +35,7 @@ impl Paper {
             refuses: AtomicBool::new(false),
             left: AtomicUsize::new(usize::MAX),
             now: AtomicUsize::new(0),
+            granule: AtomicUsize::new(PAGE),
         }
     }
 
@@ -59,6 +61,11 @@ impl Paper {
         self.now.store(seconds, Ordering::Relaxed);
     }
 
+    /// From now on so much is purged at once.
+    pub(crate) fn set_granule(&self, bytes: usize) {
+        self.granule.store(bytes, Ordering::Relaxed);
+    }
+
     fn layout(layout: Layout) -> Layout {
         layout.align_to(PAGE).unwrap()
     }
@@ -82,11 +89,12 @@ unsafe impl Backend for Paper {
     }
 
     fn granule(&self) -> usize {
-        PAGE
+        self.granule.load(Ordering::Relaxed)
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        assert_eq!((start.addr().get() % PAGE, bytes % PAGE), (0, 0), "no whole pages");
+        let granule = self.granule();
+        assert_eq!((start.addr().get() % granule, bytes % granule), (0, 0), "no whole pages");
         self.purged.lock().unwrap().push((start.addr().get(), bytes));
         let done = !self.refuses.load(Ordering::Relaxed);
         if done {
