@@ -57,6 +57,18 @@ fn a_magazine_is_filled_from_slabs_when_both_are_empty() {
 
 #[test]
 #[cfg(not(feature = "hardened"))]
+fn an_empty_previous_magazine_is_filled_before_another_is_armed() {
+    let (camp, (mut pair, pouch)) = (Camp::new(), bare());
+    pair.previous = camp.arsenal.depot.arm(camp.supply(), Camp::class(256), HOME).unwrap();
+    let index = pair.previous.index();
+    let chunk = alloc(&camp, &mut pair, &pouch);
+    assert_eq!((pair.loaded.index(), pair.previous == Top::NONE), (index, true));
+    give(&camp, &mut pair, &pouch, [chunk]);
+    done(&camp, pair, &pouch);
+}
+
+#[test]
+#[cfg(not(feature = "hardened"))]
 fn the_previous_magazine_is_used_before_others() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
     let class = Camp::class(256);

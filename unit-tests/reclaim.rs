@@ -225,3 +225,34 @@ fn who_leaves_tidies_up_where_the_backend_has_no_place() {
     tidy(&camp.arsenal, Home::COMMON);
     assert!(!camp.arsenal.surplus.is_due(Home::COMMON), "it has looked");
 }
+
+/// A back-end that cannot purge, and is not asked to.
+struct Plain(Paper);
+
+// SAFETY: blocks are those of `Paper`.
+unsafe impl Backend for Plain {
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.0.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.release(block, layout) }
+    }
+
+    unsafe fn purge(&self, _: NonNull<u8>, _: usize) -> bool {
+        panic!("it was asked to purge")
+    }
+}
+
+#[test]
+fn who_cannot_purge_is_not_asked_to() {
+    let (arsenal, plain) = (Arsenal::new(), Plain(Paper::new()));
+    let mut chunks: Vec<_> = (0..256).map(|_| arsenal.take_one(&plain, class()).unwrap()).collect();
+    let live = chunks.pop();
+    arsenal.give(&plain, &mut chunks);
+    assert_eq!(give_back(&arsenal, &plain, Scope::All, &Budget::of(ALL)), Reclaimed::default());
+    assert!(live.is_some());
+    // SAFETY: nobody uses it any more.
+    unsafe { arsenal.release(&plain) };
+}

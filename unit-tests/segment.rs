@@ -359,3 +359,12 @@ fn guards_are_where_there_can_be_any_and_the_heap_is_hardened() {
     assert_eq!(room(64, 1), u64::MAX >> 1 & !1);
     assert_eq!(room(5, 1), 0b1110);
 }
+
+#[test]
+fn all_units_of_a_segment_may_be_used_at_once() {
+    let bench = Bench::with(&[4]);
+    bench.segments.begin_interval();
+    let run = bench.claim(4);
+    free(&bench, run);
+    assert_eq!(purge(&bench, Scope::Unused), 0);
+}

@@ -141,6 +141,19 @@ fn a_slab_of_the_first_quarter_is_taken_before_one_of_the_second() {
     assert_eq!(yard.slabs.pop(class).unwrap().id(), sparse);
 }
 
+/// It was listed when half of it was free, and nearly all of it is now.
+#[test]
+fn a_slab_on_the_wrong_stack_is_put_right() {
+    let (yard, class) = (Yard::new(), class(64));
+    let [(other, some), (sparse, most)] = [yard.full(class), yard.full(class)];
+    let half = some.len() / 2;
+    yard.slabs.give(sparse, &most[..half]).unwrap();
+    yard.slabs.give(sparse, &most[half..most.len() - 1]).unwrap();
+    yard.slabs.give(other, &some[..half + 1]).unwrap();
+    assert_eq!(yard.slabs.pop(class).unwrap().id(), other);
+    assert_eq!(yard.slabs.pop(class).unwrap().id(), sparse);
+}
+
 #[test]
 fn a_slab_has_sixteen_chunks_while_that_is_little_enough() {
     let units = |bytes| {

@@ -148,6 +148,9 @@ fn who_has_just_as_much_as_he_may_keeps_it() {
     }
     let worn = || SizeClass::all().map(|class| cache.holster().capacity(class)).sum::<usize>();
     assert_eq!(worn(), WORN_BYTES);
+    // What goes for another reason does not count.
+    work(&camp, &cache, Camp::class(80), 1);
+    assert!(worn() > WORN_BYTES);
     cache.visits.set(TERM);
     cache.settle(&camp.arsenal, &enter(&camp, &cache));
     assert_eq!(worn(), WORN_BYTES);
@@ -168,6 +171,30 @@ fn what_a_holster_may_hold_is_counted_in_bytes() {
     drop(turn);
     cache.part(&camp.arsenal);
     assert_eq!((camp.arsenal.threads(), camp.stats(class).cached), (0, 64));
+}
+
+#[test]
+#[cfg(not(feature = "hardened"))]
+fn what_a_thread_gives_it_takes_again() {
+    let (camp, cache, class) = (Camp::new(), ThreadCache::new(), Camp::class(256));
+    let chunk = enter(&camp, &cache).alloc(&camp.arsenal, &camp.paper, class).unwrap();
+    assert!(cache.push(class, chunk));
+    assert_eq!(cache.pop(class), Some(chunk));
+    assert!(cache.push(class, chunk));
+    cache.part(&camp.arsenal);
+    assert!(cache.pop(class).is_none() && !cache.push(class, chunk));
+}
+
+/// It lies in the heap.
+#[test]
+fn the_first_holster_needs_no_memory() {
+    let (camp, cache) = (Camp::new(), ThreadCache::new());
+    camp.paper.leave(0);
+    drop(enter(&camp, &cache));
+    let holster = cache.flush(&camp.arsenal).unwrap();
+    assert!(holster.is_worn());
+    cache.part(&camp.arsenal);
+    assert!(!holster.is_worn());
 }
 
 #[test]
