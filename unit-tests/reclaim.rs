@@ -240,6 +240,10 @@ unsafe impl Backend for Plain {
         unsafe { self.0.release(block, layout) }
     }
 
+    fn granule(&self) -> usize {
+        PAGE
+    }
+
     unsafe fn purge(&self, _: NonNull<u8>, _: usize) -> bool {
         panic!("it was asked to purge")
     }
