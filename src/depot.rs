@@ -366,28 +366,8 @@ impl Depot {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use core::alloc::Layout;
-
-    #[test]
-    fn capacities_are_bounded_in_rounds_and_in_bytes() {
-        for class in SizeClass::all() {
-            for capacities in &CAPACITIES {
-                let rounds = usize::from(capacities[class].0);
-                assert!((2..=MOST_ROUNDS).contains(&rounds));
-                assert!(rounds == 2 || rounds * class.bytes() <= MAGAZINE_BYTES_GROWN);
-            }
-        }
-        let capacity = |bytes, doublings: usize| {
-            CAPACITIES[doublings][SizeClass::of(Layout::array::<u8>(bytes).unwrap()).unwrap()]
-        };
-        assert_eq!(capacity(16, 0), Rounds(125));
-        assert_eq!(capacity(256, 0), Rounds(64));
-        assert_eq!(capacity(256, 1), Rounds(125));
-        assert_eq!(capacity(32 << 10, DOUBLINGS), Rounds(2));
-    }
-}
+#[path = "../unit-tests/depot.rs"]
+mod tests;
 
 #[cfg(all(test, loom))]
 #[path = "../loom-tests/depot.rs"]

@@ -52,6 +52,10 @@ mod reclaimer;
 #[path = "../loom-tests/support.rs"]
 mod loom_support;
 
+#[cfg(all(test, not(loom)))]
+#[path = "../unit-tests/support.rs"]
+mod unit_support;
+
 #[cfg(all(test, steps))]
 #[path = "../progress-tests/mod.rs"]
 mod progress;

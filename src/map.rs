@@ -296,6 +296,29 @@ mod tests {
         unsafe { map.release(supply) };
         assert_eq!(drawn.total(), 0);
     }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_lies_beyond_the_last_unit_is_out_of_range() {
+        let (map, drawn) = (Map::new(), Drawn::new());
+        let supply = Supply { backend: &Anywhere, drawn: &drawn };
+        assert_eq!(map.bytes(), 0);
+        let end = 1_usize << (Anywhere::ADDRESS_BITS - 1);
+        let last = NonNull::new(ptr::without_provenance_mut(end - Anywhere::UNIT)).unwrap();
+        assert!(matches!(map.cover(supply, last, 2), Some(Err(OutOfRange))));
+        assert!(matches!(map.cover(supply, last, 1), Some(Ok(()))));
+        assert_eq!((map.bytes(), drawn.total() > 0), (drawn.total(), true));
+        // As many nodes again, for units of two leaves.
+        let first = map.bytes();
+        let nodes =
+            |levels: core::ops::Range<u32>| levels.map(|level| Tree::<Anywhere>::layout(level).size()).sum::<usize>();
+        let leaf = Anywhere::UNIT << Tree::<Anywhere>::STEP;
+        let start = NonNull::new(ptr::without_provenance_mut(3 * leaf - Anywhere::UNIT)).unwrap();
+        assert!(matches!(map.cover(supply, start, 2), Some(Ok(()))));
+        assert_eq!((first, map.bytes() - first), (nodes(0..3), nodes(0..2) + nodes(0..1)));
+        // SAFETY: nobody uses the map any more.
+        unsafe { map.release(supply) };
+    }
 }
 
 #[cfg(all(test, loom))]

@@ -302,6 +302,8 @@ impl<T: Record> Links for Pool<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::unit_support::{Bench, PAGE};
+    use std::vec::Vec;
 
     struct Small(Atomic<u32>, #[expect(dead_code, reason = "gives it its size")] [u8; 1500]);
 
@@ -313,6 +315,82 @@ mod tests {
         fn next(&self) -> &Atomic<u32> {
             &self.0
         }
+    }
+
+    /// Records of a block are made when they are taken first, and made anew after that.
+    struct Marked(Atomic<u32>, core::cell::Cell<u8>, #[expect(dead_code, reason = "gives it its size")] [u8; 1500]);
+
+    // SAFETY: one thread has it.
+    unsafe impl Sync for Marked {}
+
+    impl Record for Marked {
+        fn new(_: Index) -> Self {
+            Self(Atomic::new(0), core::cell::Cell::new(1), [7; 1500])
+        }
+        unsafe fn renew(record: NonNull<Self>, _: Index) {
+            // SAFETY: the caller's.
+            unsafe { record.as_ref() }.1.set(2);
+        }
+        fn next(&self) -> &Atomic<u32> {
+            &self.0
+        }
+    }
+
+    /// Whole granules inside the first `made` records of a block, as the naive search finds them.
+    fn granules(pool: &Pool<Marked>, block: usize, made: usize, granule: usize) -> Vec<(usize, usize)> {
+        let start = pool.blocks[block].memory.load(Ordering::Relaxed).addr();
+        let end = start + made * size_of::<Marked>();
+        let whole = (start.next_multiple_of(granule)..).step_by(granule).take_while(|at| at + granule <= end);
+        let bytes = whole.count() * granule;
+        if bytes > 0 { std::vec![(start.next_multiple_of(granule), bytes)] } else { Vec::new() }
+    }
+
+    #[test]
+    fn blocks_that_are_free_as_a_whole_are_purged_and_used_again() {
+        for granule in [PAGE, 2 * PAGE] {
+            let (bench, pool) = (Bench::new(), Pool::<Marked>::new());
+            bench.paper.set_granule(granule);
+            let take = || pool.take(bench.supply()).unwrap();
+            let taken: Vec<_> = (0..14).map(|_| take()).collect();
+            assert!(taken.iter().all(|&index| pool.get(index).1.get() == 1));
+            assert_eq!(pool.bytes_in_use(), 14 * size_of::<Marked>());
+            taken[1..].iter().for_each(|&index| pool.give(index));
+            // Of the first block one is in use.
+            let mut expected = [granules(&pool, 1, 4, granule), granules(&pool, 2, 8, granule)].concat();
+            expected.sort_unstable();
+            let bytes = expected.iter().map(|(_, bytes)| bytes).sum::<usize>();
+            assert_eq!((pool.trim(bench.supply()), bench.paper.purged()), (bytes, expected));
+            assert_eq!(pool.bytes_in_use(), size_of::<Marked>());
+            // The rest of the first block comes first, then the second anew; of the third fewer are made anew than were before.
+            let again: Vec<_> = (0..6).map(|_| take()).collect();
+            assert_eq!(again.iter().map(|index| index.get()).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
+            assert_eq!(again.iter().map(|&index| pool.get(index).1.get()).collect::<Vec<_>>(), [1, 2, 2, 2, 2, 2]);
+            again.into_iter().for_each(|index| pool.give(index));
+            bench.paper.refuse(true);
+            assert_eq!(pool.trim(bench.supply()), 0);
+            assert_eq!(bench.paper.purged(), granules(&pool, 1, 4, granule));
+            let again: Vec<_> = (0..13).map(|_| take()).collect();
+            assert!(again[1..].iter().all(|&index| pool.get(index).1.get() == 2));
+            // SAFETY: nobody uses it any more.
+            unsafe { pool.release(bench.supply(), false) };
+        }
+    }
+
+    #[test]
+    fn what_was_never_made_is_not_made_anew() {
+        let (bench, pool) = (Bench::new(), Pool::<Marked>::new());
+        let marks = |count| {
+            let taken: Vec<_> = (0..count).map(|_| pool.take(bench.supply()).unwrap()).collect();
+            let marks: Vec<_> = taken.iter().map(|&index| pool.get(index).1.get()).collect();
+            taken.into_iter().for_each(|index| pool.give(index));
+            let _ = pool.trim(bench.supply());
+            marks
+        };
+        assert_eq!(marks(4), [1, 1, 1, 1]);
+        assert_eq!(marks(3), [2, 2, 2]);
+        assert_eq!(marks(6), [2, 2, 2, 2, 1, 1]);
+        // SAFETY: nobody uses it any more.
+        unsafe { pool.release(bench.supply(), false) };
     }
 
     #[test]

@@ -94,6 +94,10 @@ pub(crate) fn tidier<B: Backend>() -> Option<fn(&Arsenal, Home)> {
     })
 }
 
+#[cfg(all(test, not(loom)))]
+#[path = "../unit-tests/reclaim.rs"]
+mod tests;
+
 #[cfg(all(test, loom))]
 #[path = "../loom-tests/reclaim.rs"]
 mod loom_tests;

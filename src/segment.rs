@@ -151,7 +151,7 @@ fn one_of(bits: u64, home: Home) -> u32 {
 
 /// The lengths 2^k, as a count of `k`s, that `bits` has in a row.
 fn lengths(bits: u64) -> usize {
-    (0..LENGTHS).take_while(|k| 1 << k <= UNITS && starts(bits, 1 << k) != 0).count()
+    (0..LENGTHS).take_while(|k| starts(bits, 1 << k) != 0).count()
 }
 
 /// On a cache line of its own: threads keep to different segments so that they are not in each other's way.
@@ -652,56 +652,8 @@ fn segment_layout<B: Backend>(units: u32) -> Option<Layout> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn starts_are_those_of_the_naive_search() {
-        let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
-        for _ in 0..if cfg!(miri) { 5 } else { 2000 } {
-            bits = bits.rotate_left(7).wrapping_mul(0x2545_f491_4f6c_dd1d) | bits >> 3;
-            for units in [1, 2, 3, 5, 8, 31, 32, 63, 64] {
-                let naive = (0..=64 - units).filter(|&at| bits & mask(at, units) == mask(at, units));
-                assert_eq!(starts(bits, units), naive.fold(0, |all, at| all | 1 << at));
-            }
-        }
-    }
-
-    #[test]
-    fn homes_are_different_ones() {
-        let bits = 1 << 3 | 1 << 17 | 1 << 63;
-        assert_eq!([0, 1, 2, 3].map(|n| one_of(bits, Home::nth(n))), [3, 17, 63, 3]);
-        assert!(one_of(0, Home::nth(5)) < u64::BITS);
-    }
-
-    #[test]
-    fn slots_are_used_again() {
-        type Memory = &'static crate::backend::Arena<{ 4 << 20 }>;
-        static ARENA: crate::backend::Arena<{ 4 << 20 }> = crate::backend::Arena::new();
-        let (drawn, map, segments) = (supply::Drawn::new(), Map::new(), Segments::new());
-        let supply = Supply { backend: &&ARENA, drawn: &drawn };
-        for _ in 0..SEGMENTS {
-            segments.grow(supply, &map, 2, 2).unwrap();
-            segments.grow(supply, &map, 2, 2).unwrap();
-            let bytes = segments.release_free(supply, Scope::All, &Budget::of(usize::MAX));
-            assert_eq!(bytes, 2 * 2 * Memory::UNIT);
-        }
-        assert_eq!(segments.bytes_in_use(), size_of::<Group>());
-        // SAFETY: nobody uses any of it any more.
-        unsafe { segments.release(supply) };
-        // SAFETY: as above.
-        unsafe { map.release(supply) };
-        assert_eq!(drawn.total(), 0);
-    }
-
-    #[test]
-    fn lengths_count_powers_of_two_in_a_row() {
-        assert_eq!(lengths(0), 0);
-        assert_eq!(lengths(0b101), 1);
-        assert_eq!(lengths(0b0110), 2);
-        assert_eq!(lengths(u64::MAX), 7);
-    }
-}
+#[path = "../unit-tests/segment.rs"]
+mod tests;
 
 #[cfg(all(test, loom))]
 #[path = "../loom-tests/segment.rs"]

@@ -127,6 +127,91 @@ impl Stack {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    /// Links of three records, at which somebody else gets in the way.
+    struct Crowded {
+        links: [Atomic<u32>; 3],
+        stack: Stack,
+        /// How often the record 3 gets in the way yet, of a push and of a pop.
+        pushes: Cell<u32>,
+        pops: Cell<u32>,
+        busy: Cell<bool>,
+    }
+
+    fn index(n: u32) -> Index {
+        Index::new(n).unwrap()
+    }
+
+    impl Crowded {
+        /// Puts the record 3 on the stack, and takes it off again.
+        fn intrude(&self, times: &Cell<u32>) {
+            if times.get() > 0 && !self.busy.replace(true) {
+                times.set(times.get() - 1);
+                self.stack.push(self, index(3));
+                assert_eq!(self.stack.pop(self).0, Some(index(3)));
+                self.busy.set(false);
+            }
+        }
+    }
+
+    impl Links for Crowded {
+        fn next(&self, index: Index) -> &Atomic<u32> {
+            self.intrude(&self.pops);
+            &self.links[index.get() as usize - 1]
+        }
+
+        fn pile(&self, _: Index, _: Option<Index>) {
+            self.intrude(&self.pushes);
+        }
+    }
+
+    #[test]
+    fn every_collision_is_counted() {
+        let crowded = Crowded {
+            links: [const { Atomic::new(0) }; 3],
+            stack: Stack::new(),
+            pushes: Cell::new(2),
+            pops: Cell::new(0),
+            busy: Cell::new(false),
+        };
+        assert_eq!(crowded.stack.push(&crowded, index(1)), Collisions(2));
+        assert_eq!(crowded.stack.push(&crowded, index(2)), Collisions(0));
+        crowded.pops.set(3);
+        assert_eq!(crowded.stack.pop(&crowded), (Some(index(2)), Collisions(3)));
+        assert_eq!(crowded.stack.top(), Some(index(1)));
+        assert_eq!(crowded.stack.pop(&crowded), (Some(index(1)), Collisions(0)));
+        assert_eq!((crowded.stack.pop(&crowded).0, crowded.stack.top()), (None, None));
+    }
+
+    /// Were it not so, a pop that was overtaken would not notice that the same record is on top again.
+    #[test]
+    fn no_head_is_like_an_earlier_one() {
+        let (pool, stack) = ([const { Atomic::new(0) }; 1], Stack::new());
+        struct Plain<'a>(&'a [Atomic<u32>; 1]);
+        impl Links for Plain<'_> {
+            fn next(&self, index: Index) -> &Atomic<u32> {
+                &self.0[index.get() as usize - 1]
+            }
+        }
+        let (links, mut heads) = (Plain(&pool), std::vec::Vec::new());
+        for _ in 0..8 {
+            stack.push(&links, index(1));
+            heads.push(stack.head.load(Ordering::Relaxed));
+            assert_eq!(stack.pop(&links).0, Some(index(1)));
+            heads.push(stack.head.load(Ordering::Relaxed));
+        }
+        heads.sort_unstable();
+        assert!(heads.windows(2).all(|pair| pair[0] != pair[1]));
+        let head = Head { index: 7, tag: u32::MAX };
+        let again = Head::of(head.then(9).word());
+        assert_eq!((again.index, again.tag), (9, 0));
+    }
+}
+
 #[cfg(all(test, loom))]
 #[path = "../loom-tests/treiber.rs"]
 mod loom_tests;

@@ -518,6 +518,10 @@ impl Places {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+#[path = "../../unit-tests/cpus.rs"]
+mod tests;
+
 #[cfg(all(test, loom))]
 #[path = "../../loom-tests/cpus.rs"]
 mod loom_tests;

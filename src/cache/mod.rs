@@ -231,3 +231,7 @@ impl Pair {
         usize::from(self.loaded.rounds().0) + usize::from(self.previous.rounds().0)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "../../unit-tests/cache.rs"]
+mod tests;

@@ -396,6 +396,10 @@ pub(crate) fn why_not() -> Option<&'static str> {
 #[cfg(not(all(test, loom)))]
 pub(crate) use local::{register, with};
 
+#[cfg(all(test, not(loom)))]
+#[path = "../../unit-tests/thread.rs"]
+mod tests;
+
 #[cfg(all(test, loom))]
 #[path = "../../loom-tests/thread.rs"]
 mod loom_tests;

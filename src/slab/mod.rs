@@ -469,70 +469,8 @@ impl Held {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::segment::Wish;
-    use std::vec::Vec;
-
-    /// Slabs of 64-byte chunks in an arena of their own, and all chunks of two of them.
-    fn two_full_slabs(
-        arena: &&'static crate::backend::Arena<{ 4 << 20 }>,
-        work: impl FnOnce(&Slabs, SizeClass, [(SlabId, Vec<Round>); 2]),
-    ) {
-        let drawn = crate::supply::Drawn::new();
-        let supply = Supply { backend: arena, drawn: &drawn };
-        let (map, segments, slabs) = (crate::map::Map::new(), crate::segment::Segments::new(), Slabs::new());
-        let class = SizeClass::numbered(3).unwrap();
-        segments.grow(supply, &map, 2, 2).unwrap();
-        let full = || {
-            let (run, contents) =
-                segments.claim::<&'static crate::backend::Arena<{ 4 << 20 }>>(Wish::units(1)).unwrap();
-            let held = slabs.carve(supply, run, contents, class).unwrap();
-            let (id, mut chunks) = (held.id(), std::vec![MaybeUninit::uninit(); 4096]);
-            let (taken, _) = slabs.take(held, &mut chunks);
-            // SAFETY: `take` has written that many.
-            let mut chunks = chunks[..taken].iter().map(|chunk| unsafe { chunk.assume_init() }).collect::<Vec<_>>();
-            chunks.sort_unstable();
-            (id, chunks)
-        };
-        work(&slabs, class, [full(), full()]);
-        // SAFETY: nobody uses any of it any more.
-        unsafe { segments.release(supply) };
-    }
-
-    /// Slabs are listed at their first free chunk; what becomes free later does not make them come first.
-    #[test]
-    fn the_fullest_slab_is_taken_from_first() {
-        static ARENA: crate::backend::Arena<{ 4 << 20 }> = crate::backend::Arena::new();
-        two_full_slabs(&&ARENA, |slabs, class, [(dense, some), (sparse, most)]| {
-            slabs.give(dense, &some[..1]).unwrap();
-            slabs.give(sparse, &most[..1]).unwrap();
-            slabs.give(sparse, &most[1..most.len() - 1]).unwrap();
-            let first = slabs.pop(class).unwrap();
-            assert_eq!(first.id(), dense);
-            assert_eq!(slabs.pop(class).unwrap().id(), sparse);
-            assert!(slabs.pop(class).is_none());
-            slabs.settle(first, 0);
-        });
-    }
-
-    /// While a pass looks at one slab, others find the rest, those seen and those not.
-    #[test]
-    fn a_pass_hides_one_slab_at_a_time() {
-        static ARENA: crate::backend::Arena<{ 4 << 20 }> = crate::backend::Arena::new();
-        two_full_slabs(&&ARENA, |slabs, class, given| {
-            given.iter().for_each(|(id, chunks)| slabs.give(*id, &chunks[1..]).unwrap());
-            let mut visits = 0;
-            slabs.each_free_page(class, 4096, Scope::All, &Budget::of(usize::MAX), |_, _| {
-                visits += 1;
-                let other = slabs.pop(class).expect("the other slab is hidden");
-                slabs.settle(other, 0);
-                true
-            });
-            assert_eq!(visits, 2);
-        });
-    }
-}
+#[path = "../../unit-tests/slab.rs"]
+mod tests;
 
 #[cfg(all(test, loom))]
 #[path = "../../loom-tests/slab.rs"]

@@ -208,8 +208,8 @@ impl Slab {
             let mut free = word.load(Ordering::Acquire);
             let mut at = place * bits;
             while at < (place + 1) * bits {
-                let ones = (free.trailing_ones() as usize).min((place + 1) * bits - at);
-                if stretch.end != at || stretch.is_empty() {
+                let ones = free.trailing_ones() as usize;
+                if stretch.is_empty() {
                     stretch = at..at;
                 }
                 stretch.end += ones;
@@ -347,6 +347,15 @@ mod tests {
             let mut found = Vec::new();
             slab.each_free(|first, count| found.push((first, count)));
             assert_eq!(found, naive);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_slab_says_which_pool_it_is_in() {
+        for (index, wide) in [(1, false), (1, true), (6, false), (7, true)] {
+            let index = Index::new(index).unwrap();
+            let id = SlabId::new(index, wide).unwrap();
+            assert_eq!((id.index(), id.is_wide(), SlabId::from_bits(id.to_bits())), (Some(index), wide, Some(id)));
         }
     }
 
