@@ -368,7 +368,34 @@ impl Depot {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::backend::Arena;
+    use crate::supply::Drawn;
     use core::alloc::Layout;
+    use core::ptr::NonNull;
+
+    /// Of each class, with rounds that nobody looks into.
+    #[test]
+    fn a_shelf_has_enough_by_bytes_or_by_magazines() {
+        static ARENA: Arena<{ 4 << 20 }> = Arena::new();
+        for class in SizeClass::all() {
+            let (depot, drawn) = (Depot::new(), Drawn::new());
+            let supply = Supply { backend: &&ARENA, drawn: &drawn };
+            let mut given = 0;
+            while !depot.has_enough(class, Home::COMMON) {
+                let mut top = depot.arm(supply, class, Home::COMMON).unwrap();
+                // SAFETY: armed just now, and so ours.
+                while let Some(more) = unsafe { top.push(NonNull::dangling()) } {
+                    top = more;
+                }
+                depot.give(class, top, Home::COMMON);
+                given += 1;
+            }
+            let bytes = usize::from(CAPACITIES[0][class].0) * class.bytes();
+            assert_eq!(given, DEPOT_BYTES.div_ceil(bytes).min(DEPOT_MAGAZINES), "{class:?}");
+            // SAFETY: nobody uses the depot any more.
+            unsafe { depot.release(supply) };
+        }
+    }
 
     #[test]
     fn capacities_are_bounded_in_rounds_and_in_bytes() {
