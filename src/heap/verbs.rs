@@ -156,7 +156,7 @@ mod tests {
         assert!(!unsafe { heap.alloc(Layout::new::<u64>()) }.is_null());
         let is_under_way = || heap.arsenal().unwrap().passes.is_under_way();
         let mut meanwhile = false;
-        heap.within(Bounds::NONE, |_, _| {
+        let _ = heap.within(Bounds::NONE, |_, _| {
             meanwhile = is_under_way();
             Reclaimed::default()
         });
