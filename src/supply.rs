@@ -304,3 +304,22 @@ impl<B: Backend> Supply<'_, B> {
         Some(moved)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soft_limit_holds_again_once_an_eighth_below_it_is_free() {
+        let drawn = Drawn::new();
+        drawn.set_limits(800, usize::MAX, None);
+        assert!(drawn.admit(800, false) && !drawn.admit(1, false));
+        drop(drawn.exceed(Need::exactly(80)));
+        assert!(drawn.admit(80, false), "it was exceeded, and is not");
+        drawn.dismiss(179);
+        assert!(drawn.admit(179, false), "it holds again too early");
+        drawn.dismiss(180);
+        assert!(!drawn.admit(101, false), "it never holds again");
+        assert!(drawn.admit(100, false));
+    }
+}

@@ -366,11 +366,16 @@ mod tests {
 
     /// Fills and empties a heap of 1,000 MiB; whether it gave that back.
     fn breathe(surplus: &Surplus, now: Duration) -> bool {
+        breathe_out(surplus, gone(1000, 0), now)
+    }
+
+    /// The same, of a heap that gives so much back.
+    fn breathe_out(surplus: &Surplus, gone: Reclaimed, now: Duration) -> bool {
         surplus.draw(1000 * MIB);
         assert!(!surplus.begin(heap(1000, 1000), now));
         let shrinks = surplus.begin(heap(1000, 0), now);
         if shrinks {
-            surplus.end(heap(1000, 0), gone(1000, 0), true, now);
+            surplus.end(heap(1000, 0), gone, true, now);
         }
         shrinks
     }
@@ -381,6 +386,15 @@ mod tests {
         let breaths = (0..100).filter(|breath| breathe(&surplus, Duration::from_millis(10 * breath)));
         assert!((1..=9).contains(&breaths.count()));
         assert!(!breathe(&surplus, SECOND + MEMORY / 2));
+    }
+
+    /// A block in every segment: none is released, and all of their pages are.
+    #[test]
+    fn who_does_so_between_survivors_keeps_its_memory_too() {
+        let surplus = Surplus::new();
+        let breaths =
+            (0..100).filter(|breath| breathe_out(&surplus, gone(0, 1000), Duration::from_millis(10 * breath)));
+        assert!((1..=9).contains(&breaths.count()));
     }
 
     #[test]

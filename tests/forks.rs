@@ -6,11 +6,14 @@
 
 mod common;
 
-use bandolier::{Bandolier, Os};
+use bandolier::{Backend, Bandolier, Os};
 use common::{Block, Dice, Metered, Refuse, is_long, isolated, layout, scaled};
+use core::alloc::Layout;
+use core::cell::Cell;
 use core::ffi::c_void;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::time::Duration;
 use std::process::Command;
 use std::thread;
 
@@ -199,6 +202,83 @@ fn a_child_that_was_being_searched_goes_on() {
             }
             over.store(true, Relaxed);
         });
+    });
+}
+
+thread_local! {
+    /// The thread stops where it is about to look in the map whose a chunk is.
+    static STOPS: Cell<bool> = const { Cell::new(false) };
+}
+
+static HAS_STOPPED: AtomicBool = AtomicBool::new(false);
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// The system's memory, for a heap in the middle of which a thread can be stopped.
+struct Stage;
+
+// SAFETY: every block is one of `Os`, which keeps the contract.
+unsafe impl Backend for Stage {
+    const ADDRESS_BITS: u32 = Os::ADDRESS_BITS;
+
+    fn base(&self) -> usize {
+        if STOPS.replace(false) {
+            HAS_STOPPED.store(true, Relaxed);
+            while !GO_ON.load(Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Os.base()
+    }
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        Os.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { Os.release(block, layout) }
+    }
+}
+
+/// The same, for certain: the other thread stops in its search, with what was this thread's in its hands, and does not exist in the
+/// child. That one is served at once, and by and by from magazines of its own.
+#[test]
+fn a_child_waits_for_no_search() {
+    static SEARCHED: Bandolier<Stage> = Bandolier::with_backend(Stage).per_thread();
+    isolated("a_child_waits_for_no_search", || {
+        work(&SEARCHED, 1, 300);
+        /// The searcher goes on whatever becomes of the child.
+        struct Release;
+        impl Drop for Release {
+            fn drop(&mut self) {
+                GO_ON.store(true, Relaxed);
+            }
+        }
+        thread::scope(|scope| {
+            let release = Release;
+            let searcher = scope.spawn(|| {
+                STOPS.set(true);
+                let _ = SEARCHED.reclaim();
+                STOPS.set(false);
+            });
+            // Where the kernel grants no fence, it does not search.
+            while !HAS_STOPPED.load(Relaxed) && !searcher.is_finished() {
+                thread::yield_now();
+            }
+            let threads = SEARCHED.stats().threads;
+            let code = forked(|| {
+                if !work(&SEARCHED, 2, 30_000) {
+                    return 1;
+                }
+                let newcomers = SEARCHED.stats().threads - threads;
+                if newcomers == usize::from(HAS_STOPPED.load(Relaxed)) { 0 } else { 2 }
+            });
+            drop(release);
+            assert_eq!(code, 0);
+        });
+        assert!(work(&SEARCHED, 3, 300));
+        SEARCHED.flush_thread();
+        assert_eq!(SEARCHED.stats().in_use, 0);
     });
 }
 

@@ -424,6 +424,23 @@ fn what_is_freed_does_not_come_back_at_once() {
     check(Bandolier::with_backend(Os).without_thread_caches());
 }
 
+/// Not before magazines full of others were freed and taken after it, wherever in its magazine it lies.
+#[test]
+fn what_is_freed_waits_in_quarantine() {
+    const MAGAZINE: usize = 125;
+    let (heap, of) = (Bandolier::with_backend(Os).per_thread(), layout(64, 8));
+    let next = || {
+        let chunk = take(&heap, of);
+        give(&heap, chunk, of);
+        chunk
+    };
+    for _ in 0..300 {
+        let block = next();
+        let others = (0..).take_while(|_| next() != block).count();
+        assert!(others >= 5 * MAGAZINE, "it came back after {others} others");
+    }
+}
+
 /// What waits in quarantine is handed out before an allocation fails, and goes back when it is asked for.
 #[test]
 fn quarantine_is_no_leak() {

@@ -8,10 +8,12 @@
 
 mod common;
 
-use bandolier::{Bandolier, Os};
+use bandolier::{Backend, Bandolier, Os};
 use common::{Block, Dice, layout};
-use core::alloc::GlobalAlloc;
+use core::alloc::{GlobalAlloc, Layout};
 use core::hint::black_box;
+use core::ptr::NonNull;
+use std::alloc::System;
 use std::process::{Command, Output};
 use std::thread;
 
@@ -160,8 +162,39 @@ const MISUSES: &[Misuse] = &[
     },
 ];
 
+/// The system's allocator, behind one that writes into what comes back, as those do which keep lists of free blocks.
+struct Listed;
+
+// SAFETY: every block is one of `System`, which keeps the contract, and knows of no heap.
+unsafe impl Backend for Listed {
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: no heap asks for nothing.
+        NonNull::new(unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        let last = block.as_ptr().wrapping_add(layout.size() - 1);
+        for place in [block.as_ptr(), last] {
+            // SAFETY: of the block, which nothing uses any more, by the caller's promise.
+            unsafe { place.write_volatile(1) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(block.as_ptr(), layout) };
+    }
+}
+
+/// What is given back to a back-end is the back-end's to write to.
+fn gives_back() {
+    let heap = Bandolier::with_backend(Listed).without_thread_caches();
+    for size in [100, 100_000, 5 << 20] {
+        Block::new(&heap, layout(size, 8), 1).unwrap().free(&heap);
+        assert!(heap.reclaim().released > 0 || size > 4 << 20);
+    }
+}
+
 /// Blocks of every kind, on several threads, read only where they were written.
 fn right_use() {
+    gives_back();
     let storm = |seed: u64| {
         let mut dice = Dice::new(seed);
         let mut held = Vec::new();

@@ -6,13 +6,17 @@ use arbitrary::{Result, Unstructured};
 use bandolier::SizeClass;
 use core::alloc::Layout;
 
-/// Checks each of the layouts that the bytes are of.
+/// Sizes of chunks are multiples of it.
+const STEP: usize = 16;
+
+/// Checks the classes of all steps with one alignment, and each of the layouts that the bytes are of.
 ///
 /// # Panics
 /// When one gets too little, or too much.
 pub(crate) fn run(bytes: &[u8]) {
     let u = &mut Unstructured::new(bytes);
-    let Ok(caches) = u.arbitrary::<u8>() else { return };
+    let Ok((caches, align)) = u.arbitrary::<(u8, u8)>() else { return };
+    check_steps(1 << (align % 16));
     let heaps: Vec<_> = BEDS.iter().map(|bed| bed.heap(Caches::ALL[usize::from(caches) % 4])).collect();
     while !u.is_empty() {
         let Ok(layout) = layout(u) else { return };
@@ -21,11 +25,26 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
+/// Where one class ends and the next begins, if that is right.
+fn check_steps(align: usize) {
+    let sizes = (STEP..=SizeClass::MAX_BYTES + STEP).step_by(STEP).flat_map(|step| [step - 1, step, step + 1]);
+    sizes.filter_map(|size| Layout::from_size_align(size, align).ok()).for_each(check_class);
+}
+
+/// As many of a few bytes as of a few million, most of them at the end of a class or a step, or a byte or two beside it. Half of them
+/// have a usual alignment.
 fn layout(u: &mut Unstructured<'_>) -> Result<Layout> {
-    let (log, shift) = (u.arbitrary::<u8>()? % 22, u.arbitrary::<u8>()? % 8);
-    let size = (1 + usize::from(u.arbitrary::<u16>()?)) << shift;
-    // Most sizes that end in ones, and some that do not.
-    let size = size - usize::from(u.arbitrary::<u8>()? % 4).min(size - 1);
+    let log = u.arbitrary::<u8>()?;
+    let log = if log % 2 == 0 { log / 2 % 5 } else { log / 2 % 22 };
+    let doubling = u.arbitrary::<u8>()? % 32;
+    let doubling = 1_usize << if doubling < 23 { doubling } else { doubling - 16 };
+    let more = (usize::from(u.arbitrary::<u16>()?) * doubling) >> 16;
+    let end = match u.arbitrary::<u8>()? % 3 {
+        0 => more,
+        1 => more & !(STEP - 1),
+        _ => more & !((doubling / 4).max(1) - 1),
+    };
+    let size = (doubling + end + usize::from(u.arbitrary::<u8>()? % 4)).saturating_sub(2).max(1);
     Layout::from_size_align(size, 1 << log).map_err(|_| arbitrary::Error::IncorrectFormat)
 }
 

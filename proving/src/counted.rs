@@ -1,7 +1,7 @@
 //! The heap of the process with a count of its own beside it: every block that the program holds, whoever asked for it.
 
 use crate::books::Books;
-use crate::common::rounded;
+use crate::common::{is_large, rounded};
 use crate::subject::{Subject, verbs_of_heap};
 use bandolier::{Backend, Bandolier, Limits, Native, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
@@ -172,7 +172,7 @@ impl Subject for Process {
     }
 
     fn is_large(&self, layout: Layout) -> bool {
-        layout.size() > Native::SEGMENT || layout.align() > Native::UNIT
+        is_large::<Native>(layout)
     }
 
     fn is_ample(&self) -> bool {

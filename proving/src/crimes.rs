@@ -1,7 +1,8 @@
 //! Broken contracts, each in a forked child: what is promised to be caught ends it with a line that names the chunk.
 //!
-//! What is promised is what `tests/misuse.rs` tests: of runs, in every build; of chunks, where debug assertions are on.
+//! What is promised is what `tests/misuse.rs` tests: of runs, in every build; of chunks, where debug assertions are on, or the heap is hardened.
 
+use crate::common::HARDENED;
 use crate::confession;
 use crate::op::{Op, SLOTS, Sizes};
 use crate::oracle::Oracle;
@@ -20,7 +21,7 @@ const BUDGET: usize = 8 << 20;
 /// Each takes a process.
 const MOST: usize = 6;
 /// Whether the library finds every broken contract at once.
-const CHECKED: bool = cfg!(debug_assertions);
+const CHECKED: bool = cfg!(debug_assertions) || HARDENED;
 
 /// Does what the bytes say, with a crime in the place of each pause.
 ///
@@ -76,6 +77,7 @@ struct Crime {
 }
 
 const TWICE: &str = "double free";
+const FREE: &str = "realloc of a free chunk";
 const NO_CHUNK: &str = "free of an address that is no chunk";
 const NO_BLOCK: &str = "free of an address that is no block";
 const INSIDE: &str = "free of an address inside a chunk";
@@ -129,7 +131,8 @@ fn again_by_realloc(heap: &dyn Subject, oracle: &Oracle, slot: usize, kind: Kind
     }
     let (size, caught) = match kind {
         Kind::Run => (layout.size() * 2, NO_BLOCK),
-        _ => (heap.rounded(layout) * 2, TWICE),
+        // A hardened heap may look before it copies.
+        _ => (heap.rounded(layout) * 2, if HARDENED { "" } else { TWICE }),
     };
     oracle.apply(heap, Op::Free { slot });
     Some(Crime { block: start.addr().get(), layout, size: Some(size), caught: Some(caught) })
@@ -207,7 +210,7 @@ fn judge(heap: &dyn Subject, crime: &Crime) {
     let line = said.lines().last().unwrap_or_default();
     let what = line.strip_prefix("bandolier: ").unwrap_or_else(|| panic!("no line of the library's: {of}"));
     let expected = if caught.is_empty() {
-        [TWICE, NO_CHUNK].iter().any(|c| what.starts_with(c))
+        [TWICE, NO_CHUNK, FREE].iter().any(|c| what.starts_with(c))
     } else {
         what.starts_with(caught)
     };

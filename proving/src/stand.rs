@@ -1,7 +1,7 @@
 //! A heap that is put together for a case: one of the back-ends, one of the kinds of caches.
 
 use crate::books::Books;
-use crate::common::{Account, Metered, Pages, rounded};
+use crate::common::{Account, Metered, Pages, is_large, rounded};
 use crate::odd::Odd;
 use crate::subject::{Subject, verbs_of_heap};
 use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os, SizeClass};
@@ -188,7 +188,7 @@ impl<B: Backend> Subject for Stand<B> {
     }
 
     fn is_large(&self, layout: Layout) -> bool {
-        layout.size() > B::SEGMENT || layout.align() > B::UNIT
+        is_large::<B>(layout)
     }
 
     fn is_ample(&self) -> bool {

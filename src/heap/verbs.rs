@@ -140,3 +140,26 @@ impl<B: Backend> Bandolier<B> {
         stats
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::backend::Arena;
+    use core::alloc::{GlobalAlloc, Layout};
+
+    /// Whoever finds no memory meanwhile asks again.
+    #[test]
+    fn a_pass_is_under_way_as_long_as_a_verb_works() {
+        static ARENA: Arena<{ 4 << 20 }> = Arena::new();
+        let heap = Bandolier::with_backend(&ARENA).without_thread_caches();
+        // SAFETY: the size is not zero.
+        assert!(!unsafe { heap.alloc(Layout::new::<u64>()) }.is_null());
+        let is_under_way = || heap.arsenal().unwrap().passes.is_under_way();
+        let mut meanwhile = false;
+        let _ = heap.within(Bounds::NONE, |_, _| {
+            meanwhile = is_under_way();
+            Reclaimed::default()
+        });
+        assert_eq!((meanwhile, is_under_way()), (true, false));
+    }
+}

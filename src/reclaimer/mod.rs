@@ -106,3 +106,20 @@ impl<B: Backend> fmt::Debug for Reclaimer<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_was_not_through_is_followed_soon() {
+        static HEAP: Bandolier = Bandolier::new();
+        const HOUR: Duration = Duration::from_secs(3600);
+        let gone = |released, purged_units| Reclaimed { released, purged_units, ..Reclaimed::default() };
+        let reclaimer = Reclaimer::new(&HEAP).bounds(Bounds::NONE.bytes(1000));
+        let long = reclaimer.interval(HOUR);
+        assert_eq!([gone(0, 0), gone(999, 0)].map(|gone| long.pause(gone)), [HOUR; 2]);
+        assert_eq!([gone(1000, 0), gone(500, 500)].map(|gone| long.pause(gone)), [BREATHER; 2]);
+        assert_eq!(reclaimer.interval(BREATHER / 2).pause(gone(1000, 0)), BREATHER / 2);
+    }
+}

@@ -245,15 +245,24 @@ unsafe fn read(start: NonNull<u8>, at: usize, count: usize) -> [u8; WORD] {
     bytes
 }
 
+/// Bytes of the guards around a run.
+const fn guards<B: Backend>() -> usize {
+    if HARDENED && B::GUARDS { 2 * B::UNIT } else { 0 }
+}
+
+/// Whether a block of `layout`, if it is no chunk, is the back-end's own in a heap on `B`.
+pub(crate) fn is_large<B: Backend>(layout: Layout) -> bool {
+    layout.size() > B::SEGMENT - 2 * guards::<B>() || layout.align() > B::UNIT
+}
+
 /// Bytes that a block of `layout` takes in a heap on `B`.
 pub(crate) fn rounded<B: Backend>(layout: Layout) -> usize {
     let class = SizeClass::of(layout).map(SizeClass::bytes).filter(|&bytes| bytes <= B::UNIT / 2);
-    let guards = if HARDENED && B::GUARDS { 2 * B::UNIT } else { 0 };
-    let run_limit = B::SEGMENT - 2 * guards;
+    let guards = guards::<B>();
     let units = layout.size().next_multiple_of(B::UNIT);
     match class {
         Some(bytes) => bytes,
-        None if layout.size() <= run_limit && layout.align() <= B::UNIT => units + guards,
+        None if !is_large::<B>(layout) => units + guards,
         None if guards > 0 => units + layout.align().max(B::UNIT) + B::UNIT,
         None => layout.size(),
     }

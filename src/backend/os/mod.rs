@@ -164,3 +164,28 @@ unsafe impl Backend for Os {
         unsafe { imp::remap(block, old, new, layout.align()) }
     }
 }
+
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64", not(miri)))]
+mod tests {
+    use super::*;
+
+    /// Pages of addresses that the process has.
+    fn mapped() -> usize {
+        let figures = std::fs::read_to_string("/proc/self/statm").unwrap();
+        figures.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// What is mapped on both sides of an aligned block goes back at once, and the block when it is released.
+    #[test]
+    fn an_aligned_block_takes_no_more_addresses_than_it_has_bytes() {
+        const MANY: usize = 64 << 20;
+        let layout = Layout::from_size_align(64 << 10, MANY).unwrap();
+        let before = mapped();
+        let blocks: std::vec::Vec<_> = (0..16).map(|_| Os.acquire(layout).unwrap()).collect();
+        let more = mapped().saturating_sub(before) * imp::page_size();
+        // Other tests map something meanwhile.
+        assert!(more < 8 * MANY, "{more} bytes of addresses");
+        // SAFETY: acquired above, with this layout; nobody has used them.
+        blocks.into_iter().for_each(|block| unsafe { Os.release(block, layout) });
+    }
+}
