@@ -21,6 +21,7 @@ mod wipe;
 mod backend;
 mod passes;
 mod patience;
+mod process;
 mod supply;
 mod surplus;
 mod treiber;

@@ -6,18 +6,16 @@
 //! no memory. An allocation that fails brings home what it can reach, too; but it is over soon, and is no pass: of two that fail
 //! at once neither waits for the other.
 
+use crate::process::Tally;
 use crate::sync::{Atomic, Ordering, const_fn};
 
 /// Models are of protocols, and of this there is none: it only says when to try again.
 const UNTOLD: bool = cfg!(all(test, loom));
 
-/// How many there were.
+/// Those of this process: those of a process that it is a fork of never end here.
 pub(crate) struct Passes {
     begun: Atomic<usize>,
-    ended: Atomic<usize>,
-    /// So many that go on were waited for in vain: threads of a process that this one is a fork of may have begun them. They
-    /// count as ended, until one of them ends after all.
-    written_off: Atomic<usize>,
+    here: Tally,
 }
 
 /// How often an allocation asks again. It lets others go on each time; the longest that a pass of theirs hides something is a system
@@ -28,29 +26,24 @@ pub(crate) const TRIES: usize = 4096;
 #[must_use]
 pub(crate) struct Pass<'a>(&'a Passes);
 
-/// How many there had been once.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What there was once.
+#[derive(Clone, Copy)]
 pub(crate) struct Before {
     begun: usize,
-    ended: usize,
-}
-
-impl Before {
-    fn under_way(self) -> usize {
-        self.begun.wrapping_sub(self.ended)
-    }
+    any: bool,
 }
 
 impl Passes {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { begun: Atomic::new(0), ended: Atomic::new(0), written_off: Atomic::new(0) }
+            Self { begun: Atomic::new(0), here: Tally::new() }
         }
     }
 
     // Relaxed, all of them: who has seen nobody, fails as he would have done without.
 
     pub(crate) fn begin(&self) -> Pass<'_> {
+        self.here.enter();
         if !UNTOLD {
             self.begun.fetch_add(1, Ordering::Relaxed);
         }
@@ -58,43 +51,23 @@ impl Passes {
     }
 
     pub(crate) fn before(&self) -> Before {
-        // The ended ones first, so that one which ends in between is taken for one that goes on.
-        let ended = self.ended.load(Ordering::Relaxed);
-        Before { begun: self.begun.load(Ordering::Relaxed), ended }
-    }
-
-    /// Whether there were more then than are written off.
-    fn counts(&self, then: Before) -> bool {
-        let written_off = self.written_off.load(Ordering::Relaxed);
-        if then.under_way() < written_off {
-            self.written_off.store(then.under_way(), Ordering::Relaxed);
-        }
-        then.under_way() > written_off
+        Before { begun: self.begun.load(Ordering::Relaxed), any: self.is_under_way() }
     }
 
     /// Whether there is one now.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.counts(self.before())
+        !self.here.is_empty()
     }
 
     /// Whether there was one since then, or is still.
     pub(crate) fn were_since(&self, before: Before) -> bool {
-        self.counts(before) || self.begun.load(Ordering::Relaxed) != before.begun
-    }
-
-    /// Waits no longer for those that have gone on since then, if none has begun or ended.
-    pub(crate) fn write_off(&self, then: Before) {
-        if self.before() == then {
-            self.written_off.store(then.under_way(), Ordering::Relaxed);
-        }
+        before.any || self.begun.load(Ordering::Relaxed) != before.begun
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if !UNTOLD {
-            self.0.ended.fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.here.leave();
     }
 }
 
@@ -113,26 +86,5 @@ mod tests {
         drop(pass);
         assert!(passes.were_since(before) && passes.were_since(meanwhile) && !passes.is_under_way());
         assert!(!passes.were_since(passes.before()));
-    }
-
-    #[test]
-    fn one_that_was_waited_for_in_vain_is_not_waited_for_again() {
-        let passes = Passes::new();
-        let lost = passes.begin();
-        let then = passes.before();
-        drop(passes.begin());
-        passes.write_off(then);
-        assert!(passes.is_under_way(), "another one has ended meanwhile");
-        passes.write_off(passes.before());
-        assert!(!passes.is_under_way() && !passes.were_since(passes.before()));
-        let other = passes.begin();
-        assert!(passes.is_under_way());
-        drop(other);
-        assert!(!passes.is_under_way());
-        // It was slow, and not lost.
-        drop(lost);
-        assert!(!passes.is_under_way());
-        let _again = passes.begin();
-        assert!(passes.is_under_way());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::breach::Breach;
+use crate::process::{Tally, Turn};
 use crate::stats::Counter;
 use crate::sync::{Atomic, AtomicPtr, Ordering, const_fn};
 use crate::tell;
@@ -20,10 +21,10 @@ pub(crate) struct Drawn {
     /// Where the soft limit applies next, if that is above it: it was exceeded, though all was done to avoid that.
     raised: Atomic<usize>,
     /// Allocations that may exceed the soft limit just now, after all was given back for them.
-    grants: Atomic<usize>,
+    grants: Tally,
     /// Told when the soft limit is exceeded.
     notify: AtomicPtr<()>,
-    notifying: Atomic<bool>,
+    notifying: Turn,
 }
 
 /// The right of an allocation to exceed the soft limit; others may do so meanwhile.
@@ -31,22 +32,7 @@ pub(crate) struct Grant<'a>(&'a Drawn);
 
 impl Drop for Grant<'_> {
     fn drop(&mut self) {
-        // Relaxed: a number that decides what is allowed.
-        self.0.grants.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Bytes that an allocation would draw: at least, and if it gets all that it asks for first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Need {
-    pub(crate) least: usize,
-    pub(crate) most: usize,
-}
-
-impl Need {
-    /// So much, and no less.
-    pub(crate) const fn exactly(bytes: usize) -> Self {
-        Self { least: bytes, most: bytes }
+        self.0.grants.leave();
     }
 }
 
@@ -64,9 +50,9 @@ impl Drawn {
                 hard: Atomic::new(usize::MAX),
                 soft: Atomic::new(usize::MAX),
                 raised: Atomic::new(0),
-                grants: Atomic::new(0),
+                grants: Tally::new(),
                 notify: AtomicPtr::new(ptr::null_mut()),
-                notifying: Atomic::new(false),
+                notifying: Turn::new(),
             }
         }
     }
@@ -94,7 +80,7 @@ impl Drawn {
             return true;
         }
         let hard = self.hard.load(Ordering::Relaxed);
-        let free = record || self.grants.load(Ordering::Relaxed) > 0;
+        let free = record || !self.grants.is_empty();
         let limit = if free { hard } else { hard.min(self.soft_limit()) };
         let mut held = self.held.load(Ordering::Relaxed);
         loop {
@@ -140,39 +126,34 @@ impl Drawn {
 
     /// Lets an allocation exceed the soft limit.
     pub(crate) fn grant(&self) -> Grant<'_> {
-        self.grants.fetch_add(1, Ordering::Relaxed);
+        self.grants.enter();
         Grant(self)
     }
 
-    /// After all has been given back that could be, lets an allocation exceed the soft limit that would draw
-    /// `need`, and tells whoever wants to know if it does; `None` when the hard limit refuses it, or there is no soft one.
+    /// After all has been given back that could be, lets `take` exceed the soft limit, which draws `least` bytes, and tells whoever
+    /// wants to know if it has; `None` also when the hard limit refuses so much.
     ///
     /// Others may have freed so much meanwhile, or lifted the limit, that there is nothing to exceed: then there is no more to it
     /// than to ask again.
-    pub(crate) fn exceed(&self, need: Need) -> Option<Grant<'_>> {
-        let (held, hard) = (self.total(), self.hard.load(Ordering::Relaxed));
-        if held.saturating_add(need.least) > hard {
-            return None;
-        }
-        let grant = self.grant();
-        let needed = held.saturating_add(need.most).min(hard);
-        if needed > self.soft_limit() {
-            self.raised.store(needed.saturating_add(held / 8), Ordering::Relaxed);
+    pub(crate) fn exceed<R>(&self, least: usize, take: impl FnOnce() -> Option<R>) -> Option<R> {
+        let fits = self.total().saturating_add(least) <= self.hard.load(Ordering::Relaxed);
+        let grant = fits.then(|| self.grant())?;
+        let taken = take()?;
+        drop(grant);
+        let held = self.total();
+        if held > self.soft_limit() {
+            self.raised.store(held.saturating_add(held / 8), Ordering::Relaxed);
             self.tell(held);
         }
-        Some(grant)
+        Some(taken)
     }
 
     /// Tells that so many bytes are held; not who is being told.
     fn tell(&self, held: usize) {
         let notify = self.notify.load(Ordering::Relaxed);
-        if notify.is_null()
-            || self.notifying.compare_exchange(false, true, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            return;
+        if !notify.is_null() {
+            self.notifying.take(|| call_back(notify, held));
         }
-        call_back(notify, held);
-        self.notifying.store(false, Ordering::Relaxed);
     }
 }
 
@@ -314,8 +295,8 @@ mod tests {
         let drawn = Drawn::new();
         drawn.set_limits(800, usize::MAX, None);
         assert!(drawn.admit(800, false) && !drawn.admit(1, false));
-        drop(drawn.exceed(Need::exactly(80)));
-        assert!(drawn.admit(80, false), "it was exceeded, and is not");
+        assert!(drawn.exceed(80, || None::<()>).is_none() && !drawn.admit(1, false), "nothing was exceeded");
+        assert!(drawn.exceed(80, || drawn.admit(80, false).then_some(())).is_some(), "it may be exceeded");
         drawn.dismiss(179);
         assert!(drawn.admit(179, false), "it holds again too early");
         drawn.dismiss(180);

@@ -6,13 +6,13 @@
 
 mod common;
 
-use bandolier::{Backend, Bandolier, Os};
+use bandolier::{Backend, Bandolier, Limits, Os};
 use common::{Block, Dice, Metered, Refuse, is_long, isolated, layout, scaled};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::time::Duration;
 use std::process::Command;
 use std::thread;
@@ -329,6 +329,87 @@ fn a_child_at_its_limit_is_told_so() {
         });
         keep.free(&heap);
     });
+}
+
+/// Somebody was being told that the soft limit is exceeded, when the child was forked: for the child it holds, and it is told, too.
+#[test]
+fn a_child_has_a_soft_limit() {
+    static LIMITED: Bandolier<Os> = Bandolier::with_backend(Os).without_thread_caches();
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    static OVER: AtomicBool = AtomicBool::new(false);
+    fn told(_: usize) {
+        TOLD.fetch_add(1, Relaxed);
+        while !OVER.load(Relaxed) {
+            thread::yield_now();
+        }
+    }
+    const MIB: usize = 1 << 20;
+    fn fill() -> Vec<Option<Block>> {
+        (0..24).map(|n| Block::new(&LIMITED, layout(MIB, 8), n)).collect()
+    }
+    isolated("a_child_has_a_soft_limit", || {
+        assert!(LIMITED.set_limits(Limits::NONE.soft(8 * MIB).notify(told)));
+        let other = thread::spawn(|| fill().into_iter().flatten().for_each(|block| block.free(&LIMITED)));
+        while TOLD.load(Relaxed) == 0 {
+            thread::yield_now();
+        }
+        let code = forked(|| {
+            OVER.store(true, Relaxed);
+            TOLD.store(0, Relaxed);
+            let mut held: [Option<Block>; 24] = [const { None }; 24];
+            held.iter_mut().for_each(|place| *place = Block::new(&LIMITED, layout(MIB, 8), 1));
+            if held.iter().any(Option::is_none) { 1 } else { u8::from(TOLD.load(Relaxed) == 0) * 2 }
+        });
+        OVER.store(true, Relaxed);
+        other.join().unwrap();
+        assert_eq!(code, 0);
+    });
+}
+
+/// What the parent's threads had in their hands is made anew in a child, so that its children, and theirs, reach their CPUs, too.
+#[test]
+fn children_of_children_reach_their_cpus() {
+    const GENERATIONS: u8 = 3;
+    static DRAINED: Bandolier<Os> = Bandolier::with_backend(Os).per_cpu();
+    fn turn() -> usize {
+        work(&DRAINED, 1, 30);
+        DRAINED.drain_caches().missed_cpus
+    }
+    extern "C" fn drain(over: *mut c_void) -> *mut c_void {
+        // SAFETY: who begins this waits for it.
+        while !unsafe { over.cast::<AtomicBool>().as_ref() }.unwrap().load(Relaxed) {
+            turn();
+        }
+        over
+    }
+    /// How many generations are left where CPUs are missed by who drains alone; 0 if none are.
+    fn generation(left: u8) -> u8 {
+        if (0..20).all(|_| turn() > 0) {
+            return left;
+        }
+        if left == 1 {
+            return 0;
+        }
+        let over = AtomicBool::new(false);
+        let place = (&raw const over).cast_mut().cast();
+        let mut crowd: [libc::pthread_t; 4] = [0; 4];
+        for thread in &mut crowd {
+            // SAFETY: a place for a thread, and a body that gets what it waits for.
+            if unsafe { libc::pthread_create(thread, ptr::null(), drain, place) } != 0 {
+                return left;
+            }
+        }
+        let missed = (0..4).map(|_| {
+            thread::sleep(Duration::from_micros(700));
+            forked(|| generation(left - 1)) as u8
+        });
+        let missed = missed.max().unwrap();
+        over.store(true, Relaxed);
+        // SAFETY: made above, joined once.
+        crowd.iter().for_each(|&thread| assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0));
+        missed
+    }
+    isolated("children_of_children_reach_their_cpus", || assert_eq!(generation(GENERATIONS), 0));
 }
 
 /// By `posix_spawn`, whose child has the parent's memory until it executes something else; and by `fork` and `exec`, with a

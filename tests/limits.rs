@@ -242,6 +242,26 @@ fn who_is_told_may_allocate() {
     assert!((1..=8).contains(&TOLD.load(Relaxed)), "{}", TOLD.load(Relaxed));
 }
 
+/// A limit is not exceeded by what nobody could get.
+#[test]
+fn what_the_system_refuses_lifts_no_soft_limit() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    fn told(_: usize) {
+        TOLD.fetch_add(1, Relaxed);
+    }
+    // More than the system has addresses for.
+    const ENDLESS: usize = isize::MAX as usize & !0xff_ffff;
+    let heap = limited(Limits::NONE.soft(16 * MIB).notify(told));
+    let live = large(&heap, 13).unwrap();
+    // SAFETY: the size is not zero.
+    assert!(unsafe { heap.alloc(layout(ENDLESS, 8)) }.is_null());
+    let live = live.resize(&heap, ENDLESS).expect_err("there is no room");
+    assert_eq!(TOLD.load(Relaxed), 0, "nothing was exceeded");
+    let more: Vec<_> = (0..8).map(|_| large(&heap, 2).unwrap()).collect();
+    assert!((1..=4).contains(&TOLD.load(Relaxed)), "{}", TOLD.load(Relaxed));
+    more.into_iter().chain([live]).for_each(|block| block.free(&heap));
+}
+
 /// An allocation does not unwind: a panic of who is told ends the process.
 #[test]
 fn who_is_told_must_not_panic() {

@@ -28,6 +28,7 @@ use crate::backend::Backend;
 use crate::geometry::{CPUS, HARDENED};
 use crate::home::Home;
 use crate::magazine::{Round, Top};
+use crate::process::Visitor;
 use crate::size_class::SizeClass;
 use crate::stats::Counter;
 use crate::supply::{METADATA, Supply};
@@ -52,6 +53,8 @@ pub(crate) struct Cpus {
     limbo: AtomicPtr<Places>,
     /// How many were made to be spares.
     made: Counter,
+    /// Who has drained last: what the threads of a parent had in their hands at the fork is not there any more.
+    drainer: Visitor,
     /// Whether the kernel lets us fence.
     fences: Atomic<bool>,
 }
@@ -125,6 +128,7 @@ impl Cpus {
                 spares: AtomicPtr::new(ptr::null_mut()),
                 limbo: AtomicPtr::new(ptr::null_mut()),
                 made: Counter::new(),
+                drainer: Visitor::new(),
                 fences: Atomic::new(false),
             }
         }
@@ -351,6 +355,10 @@ impl Cpus {
         }
         // What lies in limbo may have come there since that fence: it waits for the next one with the rest.
         let (mut missed, mut taken, mut spares) = (0, take_all(&self.limbo), take_all(&self.spares));
+        if self.drainer.is_new() {
+            self.made.reset();
+            self.made.add([spares, taken].into_iter().flatten().flat_map(chain).count());
+        }
         let most = Self::most_spares(entries);
         for (number, entry) in chosen {
             let Some(spare) = spares.or_else(|| self.make_spare(most, arsenal.supply(backend))) else {

@@ -5,7 +5,7 @@ use crate::arsenal::Outer;
 use crate::backend::Backend;
 use crate::geometry::{CHECKED, HARDENED};
 use crate::segment::Contents;
-use crate::supply::{LARGE, Need};
+use crate::supply::LARGE;
 use crate::surplus::{Budget, Scope};
 use crate::tell;
 use core::alloc::{GlobalAlloc, Layout};
@@ -32,11 +32,11 @@ impl<B: Backend> Bandolier<B> {
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    /// What a block makes the heap draw, where it has no room for it.
-    fn need(layout: Layout) -> Need {
+    /// Bytes that a block makes the heap draw at least, where it has no room for it.
+    fn need(layout: Layout) -> usize {
         match Self::kind(layout) {
-            Kind::Large => Need::exactly(Outer::of::<B>(layout).map_or(layout.size(), |outer| outer.layout.size())),
-            _ => Need { least: layout.size().max(B::UNIT), ..Self::SEGMENT_NEED },
+            Kind::Large => Outer::of::<B>(layout).map_or(layout.size(), |outer| outer.layout.size()),
+            _ => layout.size().max(B::UNIT),
         }
     }
 
@@ -116,10 +116,7 @@ impl<B: Backend> Bandolier<B> {
                     let (drawn, more) = (&heap.arsenal.drawn, new.size().checked_sub(old.size())?);
                     drawn.is_soft(more).then(|| self.rescue(heap))?;
                     heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
-                    remap().or_else(|| {
-                        let _grant = drawn.exceed(Need::exactly(more))?;
-                        remap()
-                    })
+                    remap().or_else(|| drawn.exceed(more, remap))
                 })
             }
             _ => None,

@@ -28,7 +28,7 @@ use crate::passes::TRIES;
 use crate::reclaim;
 use crate::segment::guards;
 use crate::size_class::SizeClass;
-use crate::supply::{Drawn, METADATA, Need, Supply};
+use crate::supply::{Drawn, METADATA, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{AtomicPtr, Ordering, Witness, const_fn};
 use crate::tell;
@@ -483,7 +483,7 @@ impl<B: Backend> Bandolier<B> {
     #[cold]
     #[inline(never)]
     fn take_rescued(&self, heap: &Heap, class: SizeClass) -> Option<Round> {
-        self.rescued(heap, Self::SEGMENT_NEED, || self.take(heap, class))
+        self.rescued(heap, B::UNIT, || self.take(heap, class))
     }
 
     /// As [`alloc_slow`](Self::alloc_slow).
@@ -512,12 +512,9 @@ impl<B: Backend> Bandolier<B> {
         }
     }
 
-    /// What a chunk or a run makes the heap draw, where it has no room for it: a segment, or a shorter one.
-    const SEGMENT_NEED: Need = Need { least: B::UNIT, most: B::SEGMENT };
-
-    /// Before saying that there is no memory for a block, for which so much would have to be drawn: does what can be done, and
-    /// asks again after each.
-    fn rescued<R>(&self, heap: &Heap, need: Need, take: impl Fn() -> Option<R>) -> Option<R> {
+    /// Before saying that there is no memory for a block, for which so many bytes would have to be drawn at least: does what can be
+    /// done, and asks again after each.
+    fn rescued<R>(&self, heap: &Heap, need: usize, take: impl Fn() -> Option<R>) -> Option<R> {
         let passes = &heap.arsenal.passes;
         let before = passes.before();
         self.rescue(heap);
@@ -525,15 +522,11 @@ impl<B: Backend> Bandolier<B> {
             heap.arsenal.release_free(&*self.backend, Scope::All, &Budget::of(usize::MAX));
             take()
         });
-        let granted = rescued.or_else(|| {
-            let _grant = heap.arsenal.drawn.exceed(need)?;
-            take()
-        });
+        let granted = rescued.or_else(|| heap.arsenal.drawn.exceed(need, &take));
         if granted.is_some() || !passes.were_since(before) {
             return granted;
         }
         // Others have in their hands what there is, or had.
-        let then = passes.before();
         for _ in 0..TRIES {
             let over = !passes.is_under_way();
             step_aside();
@@ -542,7 +535,6 @@ impl<B: Backend> Bandolier<B> {
                 return taken;
             }
         }
-        passes.write_off(then);
         None
     }
 

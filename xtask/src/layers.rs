@@ -32,6 +32,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::arena",
             "backend::none",
             "breach",
+            "process",
             "passes",
             "patience",
             "supply",

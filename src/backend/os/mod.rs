@@ -74,6 +74,11 @@ pub(crate) fn step_aside() {
     imp::step_aside();
 }
 
+/// The number of this process, which is not zero; of systems where none is ever forked, any.
+pub(crate) fn process() -> u32 {
+    imp::process()
+}
+
 /// What `look` says to the value of a variable of the environment, or to nothing when there is no such variable.
 #[cfg(unix)]
 pub(crate) fn variable<R>(name: &core::ffi::CStr, look: impl FnOnce(&[u8]) -> R) -> R {

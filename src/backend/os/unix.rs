@@ -38,6 +38,11 @@ pub(super) fn step_aside() {
     unsafe { libc::sched_yield() };
 }
 
+pub(super) fn process() -> u32 {
+    // SAFETY: no conditions.
+    unsafe { libc::getpid() as u32 }
+}
+
 pub(super) fn variable<R>(name: &CStr, look: impl FnOnce(&[u8]) -> R) -> R {
     // SAFETY: a name that ends with a zero. That nobody changes the environment meanwhile is asked of every program that has threads.
     let value = unsafe { libc::getenv(name.as_ptr()) };

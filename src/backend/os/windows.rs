@@ -44,6 +44,10 @@ pub(super) fn step_aside() {
     unsafe { windows_sys::Win32::System::Threading::SwitchToThread() };
 }
 
+pub(super) fn process() -> u32 {
+    1
+}
+
 pub(super) fn complain(line: &[u8]) {
     // If it cannot be written there is nobody left to tell.
     let _ = std::io::stderr().write_all(line);
