@@ -30,7 +30,7 @@ impl World {
         use crate::backend::Backend;
         let layout = super::segment_layout::<Shared>(units).unwrap();
         let base = self.source.memory.acquire(layout).unwrap();
-        self.segments.install(self.source.supply(), &self.map, base, units).unwrap();
+        self.segments.install(self.source.supply(), &self.map, base, units, 0).unwrap();
     }
 
     fn grow(&self) {

@@ -3,6 +3,7 @@
 //! SplitMix64 (G. L. Steele, D. Lea and C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014) from a seed of the
 //! system's. It is no cipher: who sees where many chunks lie may find out where the next ones will.
 
+use crate::process;
 use crate::sync::{AtomicU64, Ordering, const_fn};
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -27,8 +28,8 @@ impl Dice {
 
     /// Throws that differ from those of everybody else.
     pub(crate) fn throws(&self) -> Throws {
-        // Relaxed: a number that nobody else gets.
-        Throws(mixed(self.0.fetch_add(STEP, Ordering::Relaxed)))
+        // Relaxed: a number that nobody else gets in this process. The children of one process begin with the same ones.
+        Throws(mixed(self.0.fetch_add(STEP, Ordering::Relaxed) ^ u64::from(process::number()) << 32))
     }
 }
 

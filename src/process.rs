@@ -9,7 +9,7 @@ use crate::sync::{Atomic, AtomicU64, Ordering, const_fn};
 const UNTOLD: bool = cfg!(all(test, loom));
 
 /// The number of this process, which is not zero.
-fn number() -> u32 {
+pub(crate) fn number() -> u32 {
     #[cfg(all(feature = "std", not(all(test, loom))))]
     return crate::backend::os::process();
     // Nobody forks, as far as can be known here.

@@ -120,6 +120,31 @@ fn room(units: u32, edge: u32) -> u64 {
     mask(edge, units - 2 * edge)
 }
 
+/// Puts guards up in the first and last unit of a block, if there are guards; which units are guarded now.
+fn guard_edges<B: Backend>(supply: Supply<'_, B>, base: NonNull<u8>, units: u32) -> u64 {
+    if guards::<B>() == 0 {
+        return 0;
+    }
+    let guard = |unit: u32| {
+        // SAFETY: inside the block.
+        let place = unsafe { base.add(unit as usize * B::UNIT) };
+        // SAFETY: a unit of ours that nobody uses.
+        u64::from(unsafe { supply.backend.guard(place, B::UNIT) }) << unit
+    };
+    guard(0) | guard(units - 1)
+}
+
+/// Takes the guards of a block down, before it goes back.
+fn unguard<B: Backend>(supply: Supply<'_, B>, base: NonNull<u8>, mut guarded: u64) {
+    while guarded != 0 {
+        // SAFETY: inside the block.
+        let place = unsafe { base.add(guarded.trailing_zeros() as usize * B::UNIT) };
+        // SAFETY: ours, with a guard. If it stays, it goes with the block.
+        let _ = unsafe { supply.backend.unguard(place, B::UNIT) };
+        guarded &= guarded - 1;
+    }
+}
+
 /// A double free of units.
 #[derive(Debug)]
 pub(crate) struct AlreadyFree;
@@ -265,14 +290,15 @@ impl Group {
         self.vacant.fetch_or(1 << slot, Ordering::Release);
     }
 
-    /// Puts memory into a slot that the caller occupies.
-    fn install(&self, slot: u32, base: NonNull<u8>, units: u32, edge: u32) {
+    /// Puts memory into a slot that the caller occupies. The dirty bits of its edges, which are never free, say which of them are
+    /// `guarded`.
+    fn install(&self, slot: u32, base: NonNull<u8>, units: u32, edge: u32, guarded: u64) {
         let segment = &self.segments[slot as usize];
         segment.witness.touch();
         // Relaxed, all four: published by the store to `free`, which no claim can succeed before.
         segment.base.store(base.as_ptr(), Ordering::Relaxed);
         segment.units.store(units, Ordering::Relaxed);
-        segment.dirty.store(0, Ordering::Relaxed);
+        segment.dirty.store(guarded, Ordering::Relaxed);
         segment.unused.store(0, Ordering::Relaxed);
         // Release: a claim that acquires these bits sees the base. `free` is 0 until here, and nobody else writes it.
         segment.free.store(room(units, edge), Ordering::Release);
@@ -365,7 +391,12 @@ impl Group {
         // Relaxed, all: as above, and published by `vacate`.
         segment.units.store(0, Ordering::Relaxed);
         let (base, dirty) = (segment.base.load(Ordering::Relaxed), segment.dirty.load(Ordering::Relaxed));
-        NonNull::new(base).map(|base| Evicted { base, units, dirty: dirty.count_ones() })
+        NonNull::new(base).map(|base| Evicted {
+            base,
+            units,
+            dirty: (dirty & room).count_ones(),
+            guarded: dirty & !room,
+        })
     }
 }
 
@@ -375,6 +406,8 @@ struct Evicted {
     units: u32,
     /// Of them, that may have pages.
     dirty: u32,
+    /// Those with guards in them.
+    guarded: u64,
 }
 
 /// All segments of a heap.
@@ -489,35 +522,36 @@ impl Segments {
     fn grow_by<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, units: u32) -> Option<()> {
         let layout = segment_layout::<B>(units)?;
         let base = supply.acquire(supply::SEGMENTS, layout)?;
-        let installed = self.install(supply, map, base, units);
+        let guarded = guard_edges(supply, base, units);
+        let installed = self.install(supply, map, base, units, guarded);
         if installed.is_none() {
+            unguard(supply, base, guarded);
             // SAFETY: acquired just now with this layout; nobody was told.
             unsafe { supply.release(supply::SEGMENTS, base, layout) };
         }
         installed
     }
 
-    fn install<B: Backend>(&self, supply: Supply<'_, B>, map: &Map, base: NonNull<u8>, units: u32) -> Option<()> {
+    fn install<B: Backend>(
+        &self,
+        supply: Supply<'_, B>,
+        map: &Map,
+        base: NonNull<u8>,
+        units: u32,
+        guarded: u64,
+    ) -> Option<()> {
         map.cover(supply, base, units)?.ok()?;
         let edge = guards::<B>();
-        if edge > 0 {
-            // SAFETY: the first unit of a block of ours.
-            let _ = unsafe { supply.backend.guard(base, B::UNIT) };
-            // SAFETY: the last unit is inside.
-            let last = unsafe { base.add((units as usize - 1) * B::UNIT) };
-            // SAFETY: as the first.
-            let _ = unsafe { supply.backend.guard(last, B::UNIT) };
-        }
         for (_, group) in self.groups() {
             if let Some(slot) = group.occupy() {
-                group.install(slot, base, units, edge);
+                group.install(slot, base, units, edge, guarded);
                 return Some(());
             }
         }
         let index = self.groups.take(supply)?;
         let group = self.groups.get(index);
         let slot = group.occupy()?;
-        group.install(slot, base, units, edge);
+        group.install(slot, base, units, edge, guarded);
         group.witness.touch();
         self.append(index);
         Some(())
@@ -540,7 +574,10 @@ impl Segments {
         let mut bytes = 0;
         for (_, group) in self.groups() {
             for slot in (0..SEGMENTS).take_while(|_| budget.is_left()) {
-                let Some(Evicted { base, units, dirty }) = group.evict(slot, scope, guards::<B>()) else { continue };
+                let Some(Evicted { base, units, dirty, guarded }) = group.evict(slot, scope, guards::<B>()) else {
+                    continue;
+                };
+                unguard(supply, base, guarded);
                 if let Some(layout) = segment_layout::<B>(units) {
                     // SAFETY: acquired in `grow` with this layout; all its units are ours, so nobody uses any.
                     unsafe { supply.release(supply::SEGMENTS, base, layout) };

@@ -3,6 +3,7 @@
 //! Zero rather than a pattern: fresh and purged pages are zero without being written, a block that is to be zero is so already,
 //! and what is read after it was freed leads to null. (GrapheneOS' hardened_malloc does the same, for the same reasons.)
 
+use core::hint::black_box;
 use core::ptr::NonNull;
 
 /// Makes memory zero.
@@ -12,6 +13,8 @@ use core::ptr::NonNull;
 pub(crate) unsafe fn wipe(start: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller's promise.
     unsafe { start.write_bytes(0, bytes) };
+    // A compiler that sees the block go to another allocator next would leave the writes out.
+    black_box(start);
 }
 
 /// Whether memory is zero.
@@ -24,6 +27,18 @@ pub(crate) unsafe fn is_wiped(start: NonNull<u8>, bytes: usize) -> bool {
     // SAFETY: every pattern of bits is a number.
     let (before, words, behind) = unsafe { bytes.align_to::<u64>() };
     words.iter().fold(0, |all, word| all | word) == 0 && before.iter().chain(behind).all(|&byte| byte == 0)
+}
+
+/// The first byte that is not zero, of memory in which there is one.
+///
+/// # Safety
+/// As for [`is_wiped`].
+#[cold]
+pub(crate) unsafe fn first_stain(start: NonNull<u8>, bytes: usize) -> NonNull<u8> {
+    // SAFETY: inside, or the end, and so below by the caller's promise.
+    let place = |offset| unsafe { start.add(offset) };
+    // SAFETY: the caller's promise.
+    (0..bytes).map(place).find(|byte| unsafe { byte.read() } != 0).unwrap_or(start)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -40,6 +55,9 @@ mod tests {
                 // SAFETY: so many bytes of the array.
                 let wiped = unsafe { is_wiped(start, length) };
                 assert_eq!(wiped, !(first..first + length).contains(&place));
+                // SAFETY: as above.
+                let stain = unsafe { first_stain(start, length) };
+                assert!(wiped || stain == NonNull::from(&bytes[place]));
                 bytes[place] = 0;
             }
         }

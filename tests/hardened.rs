@@ -6,9 +6,10 @@ mod common;
 
 use bandolier::{Arena, Backend, Bandolier, FromGlobal, Os, SizeClass};
 use common::court::{Expected, Telling, accused, confession, convicted, give, take};
-use common::{child, layout, role};
+use common::{child, isolated, layout, role};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::alloc::System;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
@@ -25,10 +26,15 @@ fn realloc<B: Backend>(heap: &Bandolier<B>, block: *mut u8, old: Layout, new: us
     unsafe { heap.realloc(block, old, new) }
 }
 
+/// Where somebody has written last, or is about to.
+static GUILTY: AtomicUsize = AtomicUsize::new(0);
+
 /// Writes one byte somewhere, as a program with a bug would.
 fn scribble(block: *mut u8, offset: isize) {
+    let place = block.wrapping_offset(offset);
+    GUILTY.store(place.addr(), Relaxed);
     // SAFETY: it is not: that is what is tested.
-    unsafe { block.wrapping_offset(offset).write_volatile(0x55) };
+    unsafe { place.write_volatile(0x55) };
 }
 
 fn is_zero(block: *mut u8, bytes: usize) -> bool {
@@ -38,7 +44,28 @@ fn is_zero(block: *mut u8, bytes: usize) -> bool {
 
 /// Runs `crime` in a process of its own, which must end by a memory fault.
 fn faults(test: &str, crime: impl FnOnce()) {
+    /// The fault must be at the address that the crime is about, which it has told.
+    extern "C" fn fault(signal: libc::c_int, about: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: what the kernel says of a fault.
+        let about = unsafe { &*about };
+        // SAFETY: of a fault it says where that was.
+        let is_there = GUILTY.load(Relaxed) == unsafe { about.si_addr() }.addr();
+        // SAFETY: the signal does then what it does by default.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        if !is_there {
+            // SAFETY: no conditions.
+            unsafe { libc::_exit(3) };
+        }
+    }
     if role().is_some() {
+        for signal in [libc::SIGSEGV, libc::SIGBUS] {
+            // SAFETY: all zeros is a value of it.
+            let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+            action.sa_sigaction = fault as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            // SAFETY: a handler that does what one may.
+            assert_eq!(unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) }, 0);
+        }
         crime();
         std::process::exit(0);
     }
@@ -84,6 +111,50 @@ fn a_write_after_a_free_that_went_through_the_slabs() {
         let _ = heap.drain();
         ready(block);
         take_until_found(heap, SMALL);
+    });
+}
+
+/// In the middle, where no brink is.
+#[test]
+fn a_write_into_a_free_run() {
+    let expected = Expected { what: "write after free", size: 0, class: None };
+    convicted("a_write_into_a_free_run", expected, |heap, ready| {
+        let block = take(heap, RUN);
+        give(heap, block, RUN);
+        scribble(block, 50_000);
+        ready(block.wrapping_add(50_000));
+        (0..100).for_each(|_| _ = take(heap, RUN));
+    });
+}
+
+/// Chunks of another class are made of its memory.
+#[test]
+fn a_write_into_a_chunk_whose_slab_is_gone() {
+    let expected = Expected { what: "write after free", size: 0, class: None };
+    convicted("a_write_into_a_chunk_whose_slab_is_gone", expected, |_, ready| {
+        // It purges nothing, and what was written stays where it is. This keeps the segment.
+        take(&NOTING, RUN);
+        let blocks: Vec<_> = (0..2000).map(|_| take(&NOTING, SMALL)).collect();
+        blocks.iter().for_each(|&block| give(&NOTING, block, SMALL));
+        let _ = NOTING.drain_caches();
+        scribble(blocks[7], 0);
+        ready(blocks[7]);
+        (0..6000).for_each(|_| _ = take(&NOTING, layout(500, 8)));
+    });
+}
+
+/// A pass gives its page back, and what was written there would be gone with it.
+#[test]
+fn a_write_into_a_free_chunk_that_is_purged() {
+    let expected = Expected { what: "write after free", size: 0, class: None };
+    convicted("a_write_into_a_free_chunk_that_is_purged", expected, |heap, ready| {
+        let others: Vec<_> = (0..2000).map(|_| take(heap, SMALL)).collect();
+        let middle = others[1000].addr();
+        let near = |block: &&*mut u8| block.addr().abs_diff(middle) < 20_000;
+        others.iter().filter(near).for_each(|&block| give(heap, block, SMALL));
+        scribble(others[1000], 3);
+        ready(others[1000].wrapping_add(3));
+        let _ = heap.drain_caches();
     });
 }
 
@@ -296,6 +367,35 @@ fn a_run_that_has_shrunk_is_guarded() {
     });
 }
 
+/// Where the system has no marks, guards are mappings, of which a process has so many: others get some, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn guards_leave_mappings_for_others() {
+    let test = || {
+        let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let before = maps();
+        for _ in 0..2 {
+            let runs: Vec<_> = (0..20_000).map(|_| take(&GUARDED, layout(40_000, 8))).collect();
+            let larges: Vec<_> = (0..2_000).map(|_| take(&GUARDED, LARGE)).collect();
+            let most = maps();
+            assert!((before + 8_000..before + 30_000).contains(&most), "{most} mappings");
+            // There are guards still, or again, once others are gone.
+            runs.into_iter().for_each(|run| give(&GUARDED, run, layout(40_000, 8)));
+            larges.into_iter().for_each(|large| give(&GUARDED, large, LARGE));
+            let _ = GUARDED.reclaim();
+            assert!(maps() < before + 200, "{} mappings, and {before} before", maps());
+        }
+    };
+    // From its beginning on, for which kind of guards there are is found out once.
+    let refused = move || {
+        if role().is_none() {
+            common::forbid::forbid(libc::SYS_madvise, libc::EINVAL);
+        }
+        isolated("guards_leave_mappings_for_others", test);
+    };
+    std::thread::spawn(refused).join().unwrap();
+}
+
 /// An `Os` that notes what was asked of it.
 struct Noting {
     acquired: Mutex<Vec<(usize, usize)>>,
@@ -371,6 +471,38 @@ fn what_is_freed_is_wiped() {
     give(&HEAP, keep, SMALL);
 }
 
+/// The part of its last unit that it gave up, too.
+#[test]
+fn what_a_run_that_shrank_had_is_wiped() {
+    let heap = Bandolier::with_backend(Os).without_thread_caches();
+    let run = take(&heap, RUN);
+    // SAFETY: so many bytes are ours.
+    unsafe { run.write_bytes(0xaa, 96_000) };
+    let shrunk = realloc(&heap, run, RUN, 70_000);
+    assert_eq!(shrunk, run);
+    give(&heap, shrunk, layout(70_000, 8));
+    assert!(is_zero(run, 96_000));
+}
+
+/// A compiler that sees them freed takes it that nobody reads them. (Seen with a back-end that is inlined.)
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn what_another_allocator_gets_back_is_wiped() {
+    static HEAP: Bandolier<FromGlobal<System>> = Bandolier::with_backend(FromGlobal::new(&System));
+    for limit in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+        // SAFETY: no conditions. It keeps what it gets, at these sizes, too.
+        assert_eq!(unsafe { libc::mallopt(limit, 1 << 30) }, 1);
+    }
+    let (block, keep) = (take(&HEAP, LARGE), take(&HEAP, LARGE));
+    // SAFETY: so many bytes are ours.
+    unsafe { block.write_bytes(0xaa, LARGE.size()) };
+    core::hint::black_box(block);
+    give(&HEAP, block, LARGE);
+    // But for the words of its own at both ends.
+    assert!(is_zero(block.wrapping_add(4096), LARGE.size() - 8192));
+    give(&HEAP, keep, LARGE);
+}
+
 #[test]
 fn slabs_made_of_used_units_are_zero() {
     static ARENA: Arena<{ 8 << 20 }> = Arena::new();
@@ -401,6 +533,41 @@ fn chunks_come_in_no_order() {
     let ascending = one.windows(2).filter(|two| (two[0] as isize) < two[1] as isize).count();
     assert!((20..80).contains(&ascending), "{ascending} of 99 lie behind the one before");
     assert_ne!(one, other);
+}
+
+/// Children of one process have the same heap at first, and what one of them tells should say nothing of another.
+#[cfg(target_os = "linux")]
+#[test]
+fn chunks_of_children_come_in_different_orders() {
+    const COUNT: usize = 100;
+    isolated("chunks_of_children_come_in_different_orders", || {
+        let heap = Bandolier::with_backend(Os).without_thread_caches();
+        take(&heap, RUN);
+        let [one, other] = [0, 1].map(|_| {
+            let (bytes, rights) = (COUNT * size_of::<usize>(), libc::PROT_READ | libc::PROT_WRITE);
+            // SAFETY: a new mapping.
+            let shared = unsafe {
+                libc::mmap(core::ptr::null_mut(), bytes, rights, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0)
+            };
+            assert_ne!(shared, libc::MAP_FAILED);
+            let places = shared.cast::<usize>();
+            // SAFETY: the child does nothing but allocate, write where it may, and end.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                for n in 0..COUNT {
+                    // SAFETY: inside the mapping.
+                    unsafe { places.add(n).write(take(&heap, layout(64, 8)).addr()) };
+                }
+                // SAFETY: no conditions.
+                unsafe { libc::_exit(0) };
+            }
+            // SAFETY: a child of ours, whose status nobody wants.
+            assert_eq!(unsafe { libc::waitpid(child, core::ptr::null_mut(), 0) }, child);
+            // SAFETY: so many were written, or are zero.
+            unsafe { core::slice::from_raw_parts(places, COUNT) }
+        });
+        assert!(!one.contains(&0) && one != other);
+    });
 }
 
 /// A chunk that was freed is not among the next ones, whoever's magazines a thread works from.

@@ -27,6 +27,7 @@ fn price(cache: &ThreadCache, class: SizeClass) -> Option<usize> {
 }
 
 /// So many chunks that two magazines are full of them.
+#[cfg(not(feature = "hardened"))]
 fn enough(class: SizeClass) -> usize {
     2 * (crate::geometry::MAGAZINE_BYTES / class.bytes()).clamp(2, 125) + 1
 }

@@ -25,14 +25,26 @@ use core::ptr::NonNull;
 /// What a hardened heap knows of a block.
 pub(super) struct Entry {
     next: Atomic<u32>,
-    /// 0: it has been freed.
+    /// Where it is; 0: it has been freed.
+    place: Atomic<usize>,
     size: Atomic<usize>,
     align: Atomic<usize>,
+    /// Whether there is a guard before it.
+    before: Atomic<bool>,
+    /// And behind it.
+    behind: Atomic<bool>,
 }
 
 impl Record for Entry {
     fn new(_: Index) -> Self {
-        Self { next: Atomic::new(0), size: Atomic::new(0), align: Atomic::new(0) }
+        Self {
+            next: Atomic::new(0),
+            place: Atomic::new(0),
+            size: Atomic::new(0),
+            align: Atomic::new(0),
+            before: Atomic::new(false),
+            behind: Atomic::new(false),
+        }
     }
 
     unsafe fn renew(_: NonNull<Self>, _: Index) {
@@ -66,6 +78,38 @@ impl Outer {
         let whole = size.checked_next_multiple_of(B::UNIT)?.checked_add(align)?.checked_add(B::UNIT)?;
         Some(Self { layout: Layout::from_size_align(whole, align).ok()?, lead: align })
     }
+
+    /// The unit before a block of which this was asked for, where there are guards.
+    fn before<B: Backend>(self, place: NonNull<u8>) -> NonNull<u8> {
+        // SAFETY: inside, since the lead is a unit at least.
+        unsafe { place.add(self.lead - B::UNIT) }
+    }
+
+    /// The unit behind it.
+    fn behind<B: Backend>(self, place: NonNull<u8>) -> NonNull<u8> {
+        // SAFETY: inside, for the last unit was asked for to be this one.
+        unsafe { place.add(self.layout.size() - B::UNIT) }
+    }
+}
+
+/// Guards of a block, of which its entry says whether they are up.
+impl Entry {
+    /// Puts a guard up in a unit that is no part of the block, if there are guards, and if the back-end can.
+    fn put_up<B: Backend>(is_up: &Atomic<bool>, backend: &B, unit: impl FnOnce() -> NonNull<u8>) {
+        // SAFETY: a unit of ours that nobody uses.
+        let up = guards::<B>() > 0 && unsafe { backend.guard(unit(), B::UNIT) };
+        // Relaxed: as in `enter`.
+        is_up.store(up, Ordering::Relaxed);
+    }
+
+    /// Takes it down, if it is up, before the unit goes back.
+    fn take_down<B: Backend>(is_up: &Atomic<bool>, backend: &B, unit: impl FnOnce() -> NonNull<u8>) {
+        // Relaxed: as in `enter`.
+        if is_up.load(Ordering::Relaxed) {
+            // SAFETY: ours, with a guard. If it stays, it goes with the unit.
+            let _ = unsafe { backend.unguard(unit(), B::UNIT) };
+        }
+    }
 }
 
 impl Arsenal {
@@ -83,15 +127,15 @@ impl Arsenal {
         }
         // SAFETY: the lead is less than was asked for.
         let block = unsafe { place.add(outer.lead) };
-        if self.enter(backend, block, layout).is_none() {
+        let Some(index) = self.enter(backend, block, layout) else {
             // SAFETY: acquired just now with this layout.
             unsafe { supply.release(LARGE, place, outer.layout) };
             return None;
-        }
+        };
+        let entry = self.larges.get(index);
+        Entry::put_up(&entry.before, backend, || outer.before::<B>(place));
+        Entry::put_up(&entry.behind, backend, || outer.behind::<B>(place));
         if guards::<B>() > 0 {
-            // The lead is one unit at least.
-            Self::guard_at(backend, place, outer.lead - B::UNIT);
-            Self::guard_at(backend, place, outer.layout.size() - B::UNIT);
             Self::clear_brink::<B>(block, layout.size());
         }
         Some(block)
@@ -104,7 +148,7 @@ impl Arsenal {
     pub(crate) unsafe fn give_large<B: Backend>(&self, backend: &B, block: NonNull<u8>, layout: Layout) {
         let Some(outer) = Outer::of::<B>(layout) else { return };
         if HARDENED {
-            self.strike(backend, block, layout);
+            self.strike(backend, block, layout, outer);
             if WIPED && !B::PURGES {
                 // SAFETY: the block was the program's until now. Whoever gets the memory next is not to read it.
                 unsafe { wipe(block, layout.size()) };
@@ -131,46 +175,42 @@ impl Arsenal {
         if guards::<B>() == 0 || new.size() > old.size() || from.lead != to.lead {
             return false;
         }
-        let index = self.entry(backend, block, old);
+        let entry = self.larges.get(self.entry(backend, block, old));
         self.check_large(backend, block, old);
         self.check_brink(backend, block, old.size(), old.align());
         // SAFETY: the lead lies before it.
         let place = unsafe { block.sub(to.lead) };
         if from.layout != to.layout {
-            // SAFETY: acquired with this layout; the guard behind it is nothing that has to be kept.
-            match unsafe { self.supply(backend).remap(LARGE, place, from.layout, to.layout) } {
+            Entry::take_down(&entry.behind, backend, || from.behind::<B>(place));
+            // SAFETY: acquired with this layout.
+            let moved = unsafe { self.supply(backend).remap(LARGE, place, from.layout, to.layout) };
+            let now = if moved.is_some() { to } else { from };
+            Entry::put_up(&entry.behind, backend, || now.behind::<B>(place));
+            match moved {
                 None => return false,
                 Some(moved) if moved != place => {
                     self.breach("the back-end moved a block that shrank", moved, new.size(), new.align(), None)
                 }
                 Some(_) => {}
             }
-            Self::guard_at(backend, place, to.layout.size() - B::UNIT);
         }
         Self::clear_brink::<B>(block, new.size());
         // Relaxed: as in `enter`.
-        self.larges.get(index).size.store(new.size().max(1), Ordering::Relaxed);
+        entry.size.store(new.size().max(1), Ordering::Relaxed);
         true
     }
 
-    /// Guards the unit that is so many bytes inside of what was asked for a block, and no part of the block.
-    fn guard_at<B: Backend>(backend: &B, place: NonNull<u8>, offset: usize) {
-        // SAFETY: inside, by the caller's word.
-        let unit = unsafe { place.add(offset) };
-        // SAFETY: a unit of ours that nobody uses. It fails where the system has no more guards.
-        let _ = unsafe { backend.guard(unit, B::UNIT) };
-    }
-
-    fn enter<B: Backend>(&self, backend: &B, block: NonNull<u8>, layout: Layout) -> Option<()> {
+    fn enter<B: Backend>(&self, backend: &B, block: NonNull<u8>, layout: Layout) -> Option<Index> {
         let supply = self.supply(backend);
         self.map.cover(supply, block, 1)?.ok()?;
         let index = self.larges.take(supply)?;
         let entry = self.larges.get(index);
-        // Relaxed both: whoever has the block got it in some way that orders memory.
+        // Relaxed, all: whoever has the block got it in some way that orders memory.
         entry.align.store(layout.align(), Ordering::Relaxed);
         entry.size.store(layout.size().max(1), Ordering::Relaxed);
+        entry.place.store(block.addr().get(), Ordering::Relaxed);
         self.map.set(backend, block, 1, Owner::Large(index).to_bits());
-        Some(())
+        Some(index)
     }
 
     /// The entry of a block; aborts if there is no such block.
@@ -189,17 +229,24 @@ impl Arsenal {
     }
 
     /// Strikes a block out, which is freed.
-    fn strike<B: Backend>(&self, backend: &B, block: NonNull<u8>, layout: Layout) {
-        let (size, align) = (layout.size().max(1), layout.align());
+    fn strike<B: Backend>(&self, backend: &B, block: NonNull<u8>, layout: Layout, outer: Outer) {
+        let (size, align, place) = (layout.size().max(1), layout.align(), block.addr().get());
         let index = self.entry(backend, block, layout);
-        // Relaxed both: as in `enter`; of two that free it, one gets the size.
-        match self.larges.get(index).size.compare_exchange(size, 0, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => {}
-            Err(0) => self.breach("double free", block, size, align, None),
-            Err(_) => self.breach("free with a layout that is not the block's", block, size, align, None),
+        let entry = self.larges.get(index);
+        // Relaxed: as in `enter`.
+        if entry.size.load(Ordering::Relaxed) != size {
+            self.breach("free with a layout that is not the block's", block, size, align, None);
+        }
+        // Relaxed both: as in `enter`; of two that free it one gets it, and the other none that is entered here next.
+        if entry.place.compare_exchange(place, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            self.breach("double free", block, size, align, None);
         }
         if guards::<B>() > 0 {
             self.check_brink(backend, block, layout.size(), align);
+            // SAFETY: the lead lies before it.
+            let place = unsafe { block.sub(outer.lead) };
+            Entry::take_down(&entry.before, backend, || outer.before::<B>(place));
+            Entry::take_down(&entry.behind, backend, || outer.behind::<B>(place));
         }
         self.map.set(backend, block, 1, Owner::Nobody.to_bits());
         self.larges.give(index);

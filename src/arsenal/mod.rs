@@ -178,7 +178,7 @@ impl Arsenal {
     /// A fresh slab of `units` units, from segments of at most `most` units if new ones are needed.
     fn carve_from<B: Backend>(&self, backend: &B, class: SizeClass, units: u32, most: u32) -> Option<Held> {
         let (run, found) = self.claim(backend, Wish::units(units), most)?;
-        let contents = if WIPED { runs::scrubbed(backend, run, found) } else { found };
+        let contents = if WIPED { self.blank(backend, run, found) } else { found };
         match self.slabs.carve(self.supply(backend), run, contents, class) {
             Some(held) => {
                 self.map.set(backend, run.start, run.units, Owner::Slab(held.id()).to_bits());
@@ -256,6 +256,7 @@ impl Arsenal {
         let (granule, mut bytes) = (backend.granule(), 0);
         for class in SizeClass::all() {
             self.slabs.each_free_page(class, granule, scope, budget, |start, length| {
+                self.check_free(start, length);
                 // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
                 let purged = unsafe { backend.purge(start, length) };
                 if purged {

@@ -14,12 +14,15 @@ pub(super) enum Owner {
     Run(SegmentId),
     /// Another unit of a run, in a hardened heap.
     Rest,
+    /// A unit before or behind a run, where a guard is up.
+    Guard,
     /// The first unit of a block of the back-end's, in a hardened heap.
     Large(Index),
 }
 
-/// No segment has the number 0.
+/// No segment has the number 0, or 1.
 const REST: u32 = 1;
+const GUARD: u32 = 3;
 /// Beyond the numbers of segments.
 const LARGE: u32 = 1 << 31;
 
@@ -30,6 +33,7 @@ impl Owner {
             Self::Slab(id) => id.to_bits() << 1,
             Self::Run(id) => id.to_bits() << 1 | 1,
             Self::Rest => REST,
+            Self::Guard => GUARD,
             Self::Large(index) => LARGE | index.get() << 1 | 1,
         }
     }
@@ -41,6 +45,9 @@ impl Owner {
         if HARDENED {
             if bits == REST {
                 return Self::Rest;
+            }
+            if bits == GUARD {
+                return Self::Guard;
             }
             if let (true, Some(index)) = (bits & LARGE != 0, Index::new((bits & !LARGE) >> 1)) {
                 return Self::Large(index);
@@ -61,7 +68,7 @@ mod tests {
         if HARDENED {
             let last = Owner::Run(SegmentId::from_bits(u32::MAX >> 2));
             let larges = [1, u32::MAX >> 2].map(|n| Owner::Large(Index::new(n).unwrap()));
-            owners.extend([last, Owner::Rest, larges[0], larges[1]]);
+            owners.extend([last, Owner::Rest, Owner::Guard, larges[0], larges[1]]);
         }
         for owner in owners {
             assert_eq!(Owner::from_bits(owner.to_bits()), owner);

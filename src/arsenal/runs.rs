@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::geometry::{HARDENED, UNITS, WIPED};
 use crate::home::Home;
 use crate::segment::{Contents, Run, Wish, guards};
-use crate::wipe::{is_wiped, wipe};
+use crate::wipe::{first_stain, is_wiped, wipe};
 use core::ptr::NonNull;
 
 /// Bytes behind a block that are looked at when it is freed.
@@ -73,15 +73,6 @@ unsafe fn scrub<B: Backend>(backend: &B, start: NonNull<u8>, bytes: usize) -> bo
     false
 }
 
-/// Makes a new run of the caller's read as zero, unless it does already; what is in it then.
-pub(super) fn scrubbed<B: Backend>(backend: &B, run: Run, found: Contents) -> Contents {
-    if B::ZEROED && found == Contents::Untouched {
-        return found;
-    }
-    // SAFETY: nobody has used it yet.
-    if unsafe { scrub(backend, run.start, run.bytes::<B>()) } { Contents::Untouched } else { found }
-}
-
 impl Arsenal {
     fn units<B: Backend>(bytes: usize) -> u32 {
         bytes.div_ceil(B::UNIT) as u32
@@ -99,13 +90,37 @@ impl Arsenal {
         let wish = Wish { units: with_guards(bytes), room: with_guards(room).min(UNITS), home };
         let (whole, contents) = self.claim(backend, wish, Self::ample::<B>())?;
         let run = whole.inside::<B>();
-        Self::guard(backend, whole, 0);
-        Self::guard(backend, whole, whole.units - 1);
+        if WIPED && B::ZEROED && bytes < PAGES && contents != Contents::Untouched {
+            self.check_free(run.start, run.bytes::<B>());
+        }
+        self.guard(backend, whole, 0);
+        self.guard(backend, whole, whole.units - 1);
         self.map_run(backend, run);
         Self::clear_brink::<B>(run.start, bytes);
         self.surplus.take_run(whole.bytes::<B>(), home);
         self.surplus.draw(contents.untouched(run.units).min(run.units) as usize * B::UNIT);
         Some((run.start, contents))
+    }
+
+    /// Sees to it that a new run of a hardened heap reads as zero, which it does if the back-end's memory is zero at first: then
+    /// it aborts if somebody has written there since. What is in it.
+    pub(super) fn blank<B: Backend>(&self, backend: &B, run: Run, found: Contents) -> Contents {
+        if B::ZEROED {
+            self.check_free(run.start, if found == Contents::Untouched { 0 } else { run.bytes::<B>() });
+            return found;
+        }
+        // SAFETY: nobody has used it yet.
+        if unsafe { scrub(backend, run.start, run.bytes::<B>()) } { Contents::Untouched } else { found }
+    }
+
+    /// Aborts if somebody has written to memory that is free, and of the caller's.
+    pub(super) fn check_free(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: what becomes free is wiped, and free memory is nobody's to write to.
+        if WIPED && !unsafe { is_wiped(start, bytes) } {
+            // SAFETY: as above.
+            let stain = unsafe { first_stain(start, bytes) };
+            self.breach("write after free", stain, 0, 1, None);
+        }
     }
 
     fn map_run<B: Backend>(&self, backend: &B, run: Run) {
@@ -125,7 +140,7 @@ impl Arsenal {
         let run = match self.owner(backend, block) {
             Owner::Run(segment) => self.segments.locate::<B>(segment, block, Self::units::<B>(bytes)),
             Owner::Slab(id) => self.breach("free with a layout that is not the block's", block, bytes, align, Some(id)),
-            Owner::Nobody | Owner::Rest | Owner::Large(_) => None,
+            Owner::Nobody | Owner::Rest | Owner::Guard | Owner::Large(_) => None,
         };
         let run = run.unwrap_or_else(|| self.breach("free of an address that is no block", block, bytes, align, None));
         if HARDENED && !self.is_whole(backend, run) {
@@ -154,7 +169,7 @@ impl Arsenal {
         self.surplus.give_run(whole.bytes::<B>(), home);
         self.surplus.note(whole.bytes::<B>(), home);
         // A guard that cannot be taken down is nobody's for ever.
-        let down = Self::unguard(backend, whole, 0) & Self::unguard(backend, whole, whole.units - 1);
+        let down = self.unguard(backend, whole, 0) & self.unguard(backend, whole, whole.units - 1);
         self.free_units(if down { whole } else { run });
     }
 
@@ -174,6 +189,13 @@ impl Arsenal {
         if units > run.units && !self.lengthen(backend, run, units, home) {
             return false;
         }
+        if WIPED && new < old {
+            let kept = old.min(units as usize * B::UNIT);
+            // SAFETY: inside the last unit that is kept, or its end.
+            let gone = unsafe { block.add(new) };
+            // SAFETY: the program has given them up.
+            unsafe { wipe(gone, kept - new) };
+        }
         if units < run.units {
             self.shorten(backend, run, units, home);
         }
@@ -187,9 +209,9 @@ impl Arsenal {
             return false;
         }
         let Some(longer) = self.segments.extend(whole, more) else { return false };
-        Self::guard(backend, longer, longer.units - 1);
-        if !Self::unguard(backend, whole, whole.units - 1) {
-            if Self::unguard(backend, longer, longer.units - 1) {
+        self.guard(backend, longer, longer.units - 1);
+        if !self.unguard(backend, whole, whole.units - 1) {
+            if self.unguard(backend, longer, longer.units - 1) {
                 self.free_units(longer.tail::<B>(whole.units));
             }
             return false;
@@ -208,8 +230,8 @@ impl Arsenal {
         }
         self.unmap_run(backend, run);
         self.map_run(backend, Run { units, ..run });
-        Self::guard(backend, whole, whole.units - 1 - less);
-        let down = Self::unguard(backend, whole, whole.units - 1);
+        self.guard(backend, whole, whole.units - 1 - less);
+        let down = self.unguard(backend, whole, whole.units - 1);
         let tail = whole.tail::<B>(whole.units - less);
         self.surplus.give_run(tail.bytes::<B>(), home);
         self.surplus.note(tail.bytes::<B>(), home);
@@ -223,17 +245,26 @@ impl Arsenal {
     // ---- what a hardened heap does more ------------------------------------------------------------------------------
 
     /// Puts a guard up in a unit of a run, if there are guards, and if the back-end can.
-    fn guard<B: Backend>(backend: &B, whole: Run, unit: u32) {
-        if guards::<B>() > 0 {
-            // SAFETY: the unit is the caller's, and nothing was put there that is still wanted.
-            let _ = unsafe { backend.guard(whole.unit::<B>(unit), B::UNIT) };
+    fn guard<B: Backend>(&self, backend: &B, whole: Run, unit: u32) {
+        let place = whole.unit::<B>(unit);
+        // SAFETY: the unit is the caller's, and nothing was put there that is still wanted.
+        if guards::<B>() > 0 && unsafe { backend.guard(place, B::UNIT) } {
+            self.map.set(backend, place, 1, Owner::Guard.to_bits());
         }
     }
 
     /// Takes it down; whether there is none now.
-    fn unguard<B: Backend>(backend: &B, whole: Run, unit: u32) -> bool {
-        // SAFETY: as above.
-        guards::<B>() == 0 || unsafe { backend.unguard(whole.unit::<B>(unit), B::UNIT) }
+    fn unguard<B: Backend>(&self, backend: &B, whole: Run, unit: u32) -> bool {
+        let place = whole.unit::<B>(unit);
+        if guards::<B>() == 0 || self.owner(backend, place) != Owner::Guard {
+            return true;
+        }
+        // SAFETY: as above; and there is one.
+        let down = unsafe { backend.unguard(place, B::UNIT) };
+        if down {
+            self.map.set(backend, place, 1, Owner::Nobody.to_bits());
+        }
+        down
     }
 
     /// Aborts if somebody has written behind a block of `bytes` that has its last unit to itself.

@@ -158,7 +158,7 @@ pub unsafe trait Backend: Sync + 'static {
     }
 
     /// Makes every access to a range fault; whether it does now. With the feature `hardened` a heap puts such ranges around what
-    /// it hands out, as many as it can get. A block may be released with guards in it.
+    /// it hands out, as many as it can get. They are taken down before a block is released, unless that is refused.
     ///
     /// # Safety
     ///
@@ -172,7 +172,7 @@ pub unsafe trait Backend: Sync + 'static {
     ///
     /// # Safety
     ///
-    /// The range lies in one acquired block, is the caller's, and was to be guarded, with success or without.
+    /// The range lies in one acquired block, is the caller's, and is guarded.
     unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
         let _ = (start, bytes);
         true

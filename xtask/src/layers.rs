@@ -14,7 +14,7 @@ use crate::source::{Function, NamePath, Source, rust_files};
 
 /// Every module of `src/`, from low to high. The order is total, so there is no cycle to think about.
 const ORDER: &[(&str, &[&str])] = &[
-    ("L0", &["sync", "geometry", "dice", "home", "size_class", "stats", "tell", "tell::tools", "tell::nobody", "wipe"]),
+    ("L0", &["sync", "geometry", "home", "size_class", "stats", "tell", "tell::tools", "tell::nobody", "wipe"]),
     (
         "L1",
         &[
@@ -33,6 +33,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::none",
             "breach",
             "process",
+            "dice",
             "passes",
             "patience",
             "supply",

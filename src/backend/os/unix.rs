@@ -160,6 +160,9 @@ mod marks {
     const MADV_GUARD_INSTALL: i32 = 102;
     const MADV_GUARD_REMOVE: i32 = 103;
 
+    /// What no kernel knows.
+    const NO_ADVICE: i32 = i32::MAX;
+
     const UNKNOWN: u8 = 0;
     const THERE: u8 = 1;
     const MISSING: u8 = 2;
@@ -172,8 +175,10 @@ mod marks {
         let known = MARKS.load(Ordering::Relaxed);
         (known != MISSING).then_some(())?;
         // SAFETY: the advice is about contents that nobody wants, by the promise of the only caller.
-        let put = || unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } == 0;
-        let put = super::quietly(put);
+        let advise = |advice| unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) } == 0;
+        // Emulators of system calls take any advice, and do nothing.
+        let is_heard = known == THERE || !super::quietly(|| advise(NO_ADVICE));
+        let put = is_heard && super::quietly(|| advise(MADV_GUARD_INSTALL));
         if known == UNKNOWN {
             let found = if put { THERE } else { MISSING };
             let first = MARKS.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
@@ -212,25 +217,98 @@ mod marks {
     }
 }
 
+/// Guards that are pages without rights. Each makes up to two mappings more, of which Linux grants a process so many; half of them,
+/// and more, are left to the rest of the process.
+mod walls {
+    use crate::sync::{Atomic, Ordering};
+    use core::ptr::NonNull;
+
+    /// How many are up.
+    static UP: Atomic<usize> = Atomic::new(0);
+
+    /// How many there may be.
+    fn most() -> usize {
+        static MOST: Atomic<usize> = Atomic::new(0);
+        // Relaxed both: the value is the same whoever asks first, and nothing else hangs on it.
+        let known = MOST.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let most = (super::most_mappings() / 8).max(1);
+        MOST.store(most, Ordering::Relaxed);
+        most
+    }
+
+    /// # Safety
+    /// The pages are ours, and their contents are not wanted.
+    pub(super) unsafe fn put(start: NonNull<u8>, bytes: usize) -> bool {
+        // Relaxed, all: a figure.
+        if UP.load(Ordering::Relaxed) >= most() {
+            return false;
+        }
+        // What lies there would stay resident.
+        // SAFETY: the caller's promise.
+        unsafe { super::purge(start, bytes) };
+        // SAFETY: the caller's promise.
+        let up = unsafe { protect(start, bytes, libc::PROT_NONE) };
+        UP.fetch_add(usize::from(up), Ordering::Relaxed);
+        up
+    }
+
+    /// # Safety
+    /// The pages are ours, and were put up.
+    pub(super) unsafe fn remove(start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        let down = unsafe { protect(start, bytes, libc::PROT_READ | libc::PROT_WRITE) };
+        UP.fetch_sub(usize::from(down), Ordering::Relaxed);
+        down
+    }
+
+    /// # Safety
+    /// The pages are ours, and nobody uses them against `protection`.
+    unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: i32) -> bool {
+        // SAFETY: the caller's promise.
+        super::quietly(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } == 0)
+    }
+}
+
+/// How many mappings the process may have.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn most_mappings() -> usize {
+    const USUAL: usize = 65_530;
+    let mut text = [0_u8; 16];
+    // SAFETY: a name that ends with a zero.
+    let file =
+        quietly(|| unsafe { libc::open(c"/proc/sys/vm/max_map_count".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) });
+    if file < 0 {
+        return USUAL;
+    }
+    // SAFETY: so many bytes of ours.
+    let read = quietly(|| unsafe { libc::read(file, text.as_mut_ptr().cast(), text.len()) });
+    // SAFETY: opened above.
+    unsafe { libc::close(file) };
+    let digits = text[..usize::try_from(read).unwrap_or(0)].iter().take_while(|byte| byte.is_ascii_digit());
+    let most = digits.fold(0_usize, |most, digit| most.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
+    if most == 0 { USUAL } else { most }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn most_mappings() -> usize {
+    usize::MAX
+}
+
 /// # Safety
 /// The pages are ours, and their contents are not wanted.
 pub(super) unsafe fn guard(start: NonNull<u8>, bytes: usize) -> bool {
-    // SAFETY: the caller's promise. It fails when there would be too many mappings.
-    marks::put(start, bytes).unwrap_or_else(|| unsafe { protect(start, bytes, libc::PROT_NONE) })
+    // SAFETY: the caller's promise.
+    marks::put(start, bytes).unwrap_or_else(|| unsafe { walls::put(start, bytes) })
 }
 
 /// # Safety
-/// The pages are ours.
+/// The pages are ours, and guarded.
 pub(super) unsafe fn unguard(start: NonNull<u8>, bytes: usize) -> bool {
     // SAFETY: the caller's promise.
-    marks::remove(start, bytes).unwrap_or_else(|| unsafe { protect(start, bytes, libc::PROT_READ | libc::PROT_WRITE) })
-}
-
-/// # Safety
-/// The pages are ours, and nobody uses them against `protection`.
-unsafe fn protect(start: NonNull<u8>, bytes: usize, protection: i32) -> bool {
-    // SAFETY: the caller's promise.
-    quietly(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } == 0)
+    marks::remove(start, bytes).unwrap_or_else(|| unsafe { walls::remove(start, bytes) })
 }
 
 pub(super) fn entropy() -> u64 {
@@ -240,7 +318,14 @@ pub(super) fn entropy() -> u64 {
     unsafe {
         libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK);
     }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "solaris",
+        target_os = "illumos"
+    ))]
     // SAFETY: as above.
     unsafe {
         libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len());
