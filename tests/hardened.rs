@@ -555,8 +555,11 @@ fn chunks_of_children_come_in_different_orders() {
             let child = unsafe { libc::fork() };
             if child == 0 {
                 for n in 0..COUNT {
-                    // SAFETY: inside the mapping.
-                    unsafe { places.add(n).write(take(&heap, layout(64, 8)).addr()) };
+                    let chunk = take(&heap, layout(64, 8)).addr();
+                    // SAFETY: as many as there is room for in the mapping.
+                    let place = unsafe { places.add(n) };
+                    // SAFETY: as above.
+                    unsafe { place.write(chunk) };
                 }
                 // SAFETY: no conditions.
                 unsafe { libc::_exit(0) };
