@@ -5,8 +5,8 @@ use crate::heap::Bandolier;
 
 /// How many bytes a heap may take from its back-end.
 ///
-/// Before a heap exceeds its soft limit it gives back all that it can, as [`drain_caches`](Bandolier::drain_caches) does, and then
-/// tells whom it was told to; and it does so again for each eighth that it grows beyond. What would exceed the hard limit is
+/// Before a heap exceeds its soft limit it gives back all that it can, as [`drain_caches`](Bandolier::drain_caches) does; where
+/// that is not enough it tells whom it was told to, and does so again for each eighth that it grows beyond. What would exceed the hard limit is
 /// refused: the allocation returns null, with nothing lost, after the same attempt.
 ///
 /// Both are of all that [`committed`](Bandolier::committed) counts: segments, large blocks and the allocator's records.
@@ -50,7 +50,7 @@ impl Limits {
         Self { hard: bytes, ..self }
     }
 
-    /// What to call when the soft limit is about to be exceeded nevertheless, with the bytes held. It is called inside an
+    /// What to call when the soft limit was exceeded nevertheless, with the bytes held. It is called inside an
     /// allocation, by whichever thread makes it. It may allocate, but should not: it must not wait for anything that the
     /// allocating code may hold. A panic in it ends the process.
     #[must_use]
