@@ -25,6 +25,12 @@ pub(crate) fn replay_all(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The same with hardened heaps, and a share of the cases.
+pub(crate) fn replay_hardened(root: &Path) -> Result<(), String> {
+    let args = ["test", "-p", "bandolier-proving", "--features=hardened", "--profile", CHECKED];
+    Call::cargo(root, &args).env("BANDOLIER_CASES", "15").run()
+}
+
 /// `--replay TARGET (FILE | SEED)..`, or `[--minutes N] [--minimise] [target..]`.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let [first, rest @ ..] = args

@@ -176,7 +176,8 @@ fn caches(run: &Run<'_>) -> Result<(), String> {
 fn hardened(run: &Run<'_>) -> Result<(), String> {
     const FEATURES: &str = "--features=hardened,allocator-api2/alloc";
     run.cargo(&[&["clippy", "--all-targets"], LIBRARY, &[FEATURES, "--", "-D", "warnings"]].concat())?;
-    run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests", FEATURES]].concat())
+    run.cargo(&[&["test"], LIBRARY, &["--release", "--lib", "--tests", FEATURES]].concat())?;
+    fuzz::replay_hardened(run.root)
 }
 
 fn service(run: &Run<'_>) -> Result<(), String> {
