@@ -319,8 +319,7 @@ fn a_segment_is_as_large_as_can_be_had() {
     let bench = Bench::with(&[2]);
     let drawn = || bench.drawn.segments.get() / UNIT;
     assert_eq!(drawn(), 2);
-    // Records are there.
-    bench.paper.leave(21 * UNIT);
+    bench.paper.leave_for_segments(21 * UNIT);
     bench.grow(2, 100).unwrap();
     assert_eq!(drawn(), 2 + 16, "half of half of what was asked for");
     bench.grow(3, UNITS).unwrap();

@@ -21,8 +21,10 @@ pub(crate) struct Paper {
     purged: Mutex<Vec<(usize, usize)>>,
     /// Purges are refused.
     refuses: AtomicBool,
-    /// Bytes that can still be acquired.
+    /// Bytes of records that can still be acquired.
     left: AtomicUsize,
+    /// Bytes of segments. (How many records the map needs is a matter of where blocks lie.)
+    left_for_segments: AtomicUsize,
     /// What the clock says, in seconds.
     now: AtomicUsize,
     granule: AtomicUsize,
@@ -34,6 +36,7 @@ impl Paper {
             purged: Mutex::new(Vec::new()),
             refuses: AtomicBool::new(false),
             left: AtomicUsize::new(usize::MAX),
+            left_for_segments: AtomicUsize::new(usize::MAX),
             now: AtomicUsize::new(0),
             granule: AtomicUsize::new(PAGE),
         }
@@ -51,9 +54,15 @@ impl Paper {
         self.refuses.store(refuses, Ordering::Relaxed);
     }
 
-    /// From now on so many bytes can be acquired.
+    /// From now on so many bytes of records can be acquired, and as many of segments.
     pub(crate) fn leave(&self, bytes: usize) {
         self.left.store(bytes, Ordering::Relaxed);
+        self.leave_for_segments(bytes);
+    }
+
+    /// From now on so many bytes of segments can be acquired.
+    pub(crate) fn leave_for_segments(&self, bytes: usize) {
+        self.left_for_segments.store(bytes, Ordering::Relaxed);
     }
 
     /// The clock says that so many seconds are over.
@@ -77,8 +86,10 @@ unsafe impl Backend for Paper {
     const PURGES: bool = true;
 
     fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let left = self.left.load(Ordering::Relaxed).checked_sub(layout.size())?;
-        self.left.store(left, Ordering::Relaxed);
+        let count = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(layout.size())).ok()
+        };
+        count(if layout.align() < UNIT { &self.left } else { &self.left_for_segments })?;
         // SAFETY: the size is not zero.
         NonNull::new(unsafe { std::alloc::alloc_zeroed(Self::layout(layout)) })
     }
