@@ -156,6 +156,7 @@ fn pages_between_blocks_in_use_go_back_when_it_is_worth_while() {
 }
 
 #[test]
+#[cfg(not(windows))]
 fn records_go_back_but_not_by_a_trim() {
     let camp = Camp::new();
     let _ = shelved(&camp, 4 * 64, 0);

@@ -8,4 +8,6 @@ use bandolier_proving::{Counted, Process, Script};
 static COUNTED: Counted = Counted::new();
 static PROCESS: Process = Process::new(&COUNTED);
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| _ = Script::run_as_global(bytes, &PROCESS));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = Script::run_as_global(bytes, &PROCESS);
+});

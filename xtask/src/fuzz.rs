@@ -17,6 +17,16 @@ const TARGETS: [&str; 6] = ["sequences", "threads", "classes", "runs", "misuse",
 /// Optimised, with the library's own checks.
 const CHECKED: &str = "loom";
 
+/// The targets are a package of their own, since only a fuzzer's compiler can link them.
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    const PACKAGE: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+    Call::cargo(root, &[&["fmt"], &PACKAGE[..], &["--check"]].concat()).run()?;
+    // Nothing is linked, so the fuzzer itself need not be there, or built.
+    let check =
+        Call::cargo(root, &[&["check"], &PACKAGE[..]].concat()).env("CUSTOM_LIBFUZZER_PATH", "none/libfuzzer.a");
+    check.env("CARGO_TARGET_DIR", cargo::target(root, "fuzz-check")).run()
+}
+
 /// Repeats all seeds and crashes, and runs cases made of seeds: with a stable compiler, with the library's own checks and without.
 pub(crate) fn replay_all(root: &Path) -> Result<(), String> {
     for profile in [CHECKED, "release"] {

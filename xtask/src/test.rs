@@ -191,8 +191,7 @@ fn xtask(run: &Run<'_>) -> Result<(), String> {
 }
 
 fn fuzz(run: &Run<'_>) -> Result<(), String> {
-    // The targets are a package of their own, since only a fuzzer's compiler can link them.
-    run.cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+    fuzz::check(run.root)?;
     fuzz::replay_all(run.root)
 }
 
