@@ -3,13 +3,24 @@
 //! SplitMix64 (G. L. Steele, D. Lea and C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014) from a seed of the
 //! system's. It is no cipher: who sees where many chunks lie may find out where the next ones will.
 
-use crate::process;
+use crate::process::Visitor;
 use crate::sync::{AtomicU64, Ordering, const_fn};
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// What nobody can guess, as far as the system has it.
+pub(crate) fn entropy() -> u64 {
+    #[cfg(all(feature = "std", not(all(test, loom))))]
+    return crate::backend::os::entropy();
+    #[cfg(not(all(feature = "std", not(all(test, loom)))))]
+    0
+}
+
 /// A source of throws that all share.
-pub(crate) struct Dice(AtomicU64);
+pub(crate) struct Dice {
+    next: AtomicU64,
+    thrower: Visitor,
+}
 
 /// Numbers for one party.
 pub(crate) struct Throws(u64);
@@ -17,19 +28,25 @@ pub(crate) struct Throws(u64);
 impl Dice {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self(AtomicU64::new(0))
+            Self { next: AtomicU64::new(0), thrower: Visitor::new() }
         }
     }
 
     pub(crate) fn seed(&self, seed: u64) {
+        self.thrower.is_new();
         // Relaxed: before anybody throws.
-        self.0.store(seed, Ordering::Relaxed);
+        self.next.store(seed, Ordering::Relaxed);
     }
 
-    /// Throws that differ from those of everybody else.
+    /// Throws that differ from those of everybody else. A forked child begins anew, for its siblings begin as it did, and who has seen
+    /// one of them should not know it.
     pub(crate) fn throws(&self) -> Throws {
-        // Relaxed: a number that nobody else gets in this process. The children of one process begin with the same ones.
-        Throws(mixed(self.0.fetch_add(STEP, Ordering::Relaxed) ^ u64::from(process::number()) << 32))
+        if self.thrower.is_new() {
+            // Relaxed: as below.
+            self.next.fetch_add(entropy(), Ordering::Relaxed);
+        }
+        // Relaxed: a number that nobody else gets.
+        Throws(mixed(self.next.fetch_add(STEP, Ordering::Relaxed)))
     }
 }
 

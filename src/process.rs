@@ -9,7 +9,7 @@ use crate::sync::{Atomic, AtomicU64, Ordering, const_fn};
 const UNTOLD: bool = cfg!(all(test, loom));
 
 /// The number of this process, which is not zero.
-pub(crate) fn number() -> u32 {
+fn number() -> u32 {
     #[cfg(all(feature = "std", not(all(test, loom))))]
     return crate::backend::os::process();
     // Nobody forks, as far as can be known here.
@@ -77,7 +77,9 @@ impl Visitor {
         let process = number();
         // Relaxed both: as above. Of two that come at once, both may be the first.
         let is_new = self.0.load(Ordering::Relaxed) != process;
-        self.0.store(process, Ordering::Relaxed);
+        if is_new {
+            self.0.store(process, Ordering::Relaxed);
+        }
         is_new
     }
 }

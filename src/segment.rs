@@ -22,7 +22,7 @@
 //!   that makes such a run sets it afterwards, and who clears it looks at `free` again afterwards.
 
 use crate::backend::Backend;
-use crate::geometry::{HARDENED, SEGMENTS, UNITS};
+use crate::geometry::{HARDENED, SEGMENTS, UNITS, WIPED};
 use crate::home::Home;
 use crate::map::Map;
 use crate::pool::{Pool, Record};
@@ -30,6 +30,7 @@ use crate::supply::{self, Supply};
 use crate::surplus::{Budget, Scope};
 use crate::sync::{Atomic, AtomicPtr, AtomicU64, Backoff, Ordering, Witness, array, const_fn};
 use crate::treiber::Index;
+use crate::wipe::wipe;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -186,6 +187,8 @@ struct Segment {
     dirty: AtomicU64,
     /// Units that were free at the last pass over the unused, and were not claimed since, as far as is known: a preference.
     unused: AtomicU64,
+    /// Of a hardened heap: units with a guard that cannot be taken down. They are nobody's, and go back with the segment.
+    stuck: [AtomicU64; HARDENED as usize],
     base: AtomicPtr<u8>,
     units: Atomic<u32>,
     /// Of the memory being put in and taken out.
@@ -214,6 +217,7 @@ impl Record for Group {
                 free: AtomicU64::new(0),
                 dirty: AtomicU64::new(0),
                 unused: AtomicU64::new(0),
+                stuck: array![AtomicU64::new(0); HARDENED as usize],
                 base: AtomicPtr::new(ptr::null_mut()),
                 units: Atomic::new(0),
                 witness: Witness::new(),
@@ -231,6 +235,12 @@ impl Record for Group {
 }
 
 impl Segment {
+    /// Units with guards that stay.
+    fn stuck(&self) -> u64 {
+        // Relaxed: `evict` looks again once it cannot change.
+        self.stuck.iter().fold(0, |all, stuck| all | stuck.load(Ordering::Relaxed))
+    }
+
     /// Which of its units a pass looks at.
     fn within(&self, scope: Scope) -> u64 {
         // Relaxed: policy.
@@ -295,11 +305,12 @@ impl Group {
     fn install(&self, slot: u32, base: NonNull<u8>, units: u32, edge: u32, guarded: u64) {
         let segment = &self.segments[slot as usize];
         segment.witness.touch();
-        // Relaxed, all four: published by the store to `free`, which no claim can succeed before.
+        // Relaxed, all five: published by the store to `free`, which no claim can succeed before.
         segment.base.store(base.as_ptr(), Ordering::Relaxed);
         segment.units.store(units, Ordering::Relaxed);
         segment.dirty.store(guarded, Ordering::Relaxed);
         segment.unused.store(0, Ordering::Relaxed);
+        segment.stuck.iter().for_each(|stuck| stuck.store(0, Ordering::Relaxed));
         // Release: a claim that acquires these bits sees the base. `free` is 0 until here, and nobody else writes it.
         segment.free.store(room(units, edge), Ordering::Release);
         self.hint(slot, 0, room(units, edge));
@@ -376,14 +387,15 @@ impl Group {
         if units == 0 {
             return None;
         }
-        let room = room(units, edge);
+        let stuck = segment.stuck();
+        let room = room(units, edge) & !stuck;
         if segment.within(scope) & room != room || !self.claim_exactly(slot, room) {
             return None;
         }
         // Relaxed: the units are ours, so nobody changes these, and the claim acquired what `install` wrote.
         let now = segment.units.load(Ordering::Relaxed);
-        if now != units {
-            // The slot was emptied and filled in between, with a segment of another size.
+        if now != units || segment.stuck() != stuck {
+            // The slot was emptied and filled in between, with another segment.
             let _ = self.free(slot, room, true);
             return None;
         }
@@ -395,7 +407,7 @@ impl Group {
             base,
             units,
             dirty: (dirty & room).count_ones(),
-            guarded: dirty & !room,
+            guarded: (dirty | stuck) & !room,
         })
     }
 }
@@ -616,6 +628,25 @@ impl Segments {
         }
     }
 
+    /// Leaves a unit of the caller's to nobody, whose guard cannot be taken down.
+    pub(crate) fn note_stuck(&self, run: Run) {
+        if let Some(group) = self.group(run.segment) {
+            // Relaxed: who finds all others free has acquired what comes before they are.
+            let stuck = &group.segments[run.segment.slot() as usize].stuck;
+            stuck.iter().for_each(|stuck| _ = stuck.fetch_or(mask(run.first, run.units), Ordering::Relaxed));
+        }
+    }
+
+    /// All segments as a whole, of a heap that nobody uses any more.
+    pub(crate) fn left<B: Backend>(&self) -> impl Iterator<Item = Run> {
+        let slots = self.groups().flat_map(|(index, group)| (0..SEGMENTS).map(move |slot| (index, group, slot)));
+        slots.filter_map(|(index, group, slot)| {
+            // Relaxed: the caller alone is left.
+            let units = group.segments[slot as usize].units.load(Ordering::Relaxed);
+            if units > 0 { self.run::<B>(SegmentId::new(index, slot), 0, units) } else { None }
+        })
+    }
+
     /// Notes that a run which is free now was not used in this interval.
     pub(crate) fn note_unused(&self, run: Run) {
         if let Some(group) = self.group(run.segment) {
@@ -642,8 +673,14 @@ impl Segments {
                 continue;
             }
             let purged = self.run::<B>(id, first, units).is_some_and(|run| {
+                let length = units as usize * B::UNIT;
                 // SAFETY: the run is ours, free, and whole units.
-                unsafe { supply.backend.purge(run.start, units as usize * B::UNIT) }
+                let purged = unsafe { supply.backend.purge(run.start, length) };
+                if WIPED && !purged {
+                    // SAFETY: as above. What is in it is unspecified.
+                    unsafe { wipe(run.start, length) };
+                }
+                purged
             });
             if purged {
                 // Relaxed: published by the Release in `free`.
@@ -665,15 +702,14 @@ impl Segments {
     /// # Safety
     /// Nobody uses the heap any more.
     pub(crate) unsafe fn release<B: Backend>(&self, supply: Supply<'_, B>) {
-        for (_, group) in self.groups() {
-            for segment in &group.segments {
-                // Relaxed both: the caller alone is left.
-                let base = NonNull::new(segment.base.load(Ordering::Relaxed));
-                let layout = segment_layout::<B>(segment.units.load(Ordering::Relaxed));
-                if let (Some(base), Some(layout)) = (base, layout) {
-                    // SAFETY: acquired in `grow` with this layout; unused, by the caller's promise.
-                    unsafe { supply.release(supply::SEGMENTS, base, layout) };
-                }
+        for segment in self.groups().flat_map(|(_, group)| &group.segments) {
+            // Relaxed, all: the caller alone is left.
+            let (base, units) = (segment.base.load(Ordering::Relaxed), segment.units.load(Ordering::Relaxed));
+            if let (Some(base), Some(layout)) = (NonNull::new(base), segment_layout::<B>(units)) {
+                let room = room(units, guards::<B>());
+                unguard(supply, base, segment.dirty.load(Ordering::Relaxed) & !room);
+                // SAFETY: acquired in `grow` with this layout; unused, by the caller's promise.
+                unsafe { supply.release(supply::SEGMENTS, base, layout) };
             }
         }
         // SAFETY: the caller's promise.

@@ -142,7 +142,8 @@ impl Drawn {
         drop(grant);
         let held = self.total();
         if held > self.soft_limit() {
-            self.raised.store(held.saturating_add(held / 8), Ordering::Relaxed);
+            let raised = self.raised.load(Ordering::Relaxed).max(held.saturating_add(held / 8));
+            self.raised.store(raised, Ordering::Relaxed);
             self.tell(held);
         }
         Some(taken)

@@ -9,8 +9,9 @@ use common::court::{Expected, Telling, accused, confession, convicted, give, tak
 use common::{child, isolated, layout, role};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::alloc::System;
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
 
@@ -140,21 +141,6 @@ fn a_write_into_a_chunk_whose_slab_is_gone() {
         scribble(blocks[7], 0);
         ready(blocks[7]);
         (0..6000).for_each(|_| _ = take(&NOTING, layout(500, 8)));
-    });
-}
-
-/// A pass gives its page back, and what was written there would be gone with it.
-#[test]
-fn a_write_into_a_free_chunk_that_is_purged() {
-    let expected = Expected { what: "write after free", size: 0, class: None };
-    convicted("a_write_into_a_free_chunk_that_is_purged", expected, |heap, ready| {
-        let others: Vec<_> = (0..2000).map(|_| take(heap, SMALL)).collect();
-        let middle = others[1000].addr();
-        let near = |block: &&*mut u8| block.addr().abs_diff(middle) < 20_000;
-        others.iter().filter(near).for_each(|&block| give(heap, block, SMALL));
-        scribble(others[1000], 3);
-        ready(others[1000].wrapping_add(3));
-        let _ = heap.drain_caches();
     });
 }
 
@@ -367,6 +353,18 @@ fn a_run_that_has_shrunk_is_guarded() {
     });
 }
 
+/// Runs `body` in a process of its own, where guards are no marks in the page table: which kind there is is found out once.
+#[cfg(target_os = "linux")]
+fn without_marks(test: &'static str, body: impl FnOnce() + Send + 'static) {
+    let refused = move || {
+        if role().is_none() {
+            common::forbid::forbid(libc::SYS_madvise, libc::EINVAL);
+        }
+        isolated(test, body);
+    };
+    std::thread::spawn(refused).join().unwrap();
+}
+
 /// Where the system has no marks, guards are mappings, of which a process has so many: others get some, too.
 #[cfg(target_os = "linux")]
 #[test]
@@ -386,14 +384,7 @@ fn guards_leave_mappings_for_others() {
             assert!(maps() < before + 200, "{} mappings, and {before} before", maps());
         }
     };
-    // From its beginning on, for which kind of guards there are is found out once.
-    let refused = move || {
-        if role().is_none() {
-            common::forbid::forbid(libc::SYS_madvise, libc::EINVAL);
-        }
-        isolated("guards_leave_mappings_for_others", test);
-    };
-    std::thread::spawn(refused).join().unwrap();
+    without_marks("guards_leave_mappings_for_others", test);
 }
 
 /// An `Os` that notes what was asked of it.
@@ -450,6 +441,125 @@ fn segments_begin_and_end_with_guards_and_have_no_records_in_them() {
         assert!(home.1 >= 1 << 20, "a chunk lies in a block of {} bytes", home.1);
         assert!(block.addr() - home.0 >= 1 << 16);
     }
+}
+
+/// An `Os` that counts guards in what it gets back, and ranges that it is to take guards down from where there are none.
+struct Strict {
+    up: Mutex<BTreeSet<usize>>,
+    refuses: AtomicBool,
+}
+
+static WRONG: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is one of `Os`; what it refuses to purge it leaves in any state, as it may.
+unsafe impl Backend for Strict {
+    const ZEROED: bool = true;
+    const PURGES: bool = true;
+    const GUARDS: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        Os.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        let (start, end) = (block.addr().get(), block.addr().get() + layout.size());
+        WRONG.fetch_add(self.up.lock().unwrap().range(start..end).count(), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { Os.release(block, layout) }
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if self.refuses.load(Relaxed) {
+            // SAFETY: the caller's promise.
+            unsafe { start.write_bytes(0xdd, bytes) };
+            return false;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Os.purge(start, bytes) }
+    }
+
+    unsafe fn guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        WRONG.fetch_add(usize::from(!self.up.lock().unwrap().insert(start.addr().get())), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { Os.guard(start, bytes) }
+    }
+
+    unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        WRONG.fetch_add(usize::from(!self.up.lock().unwrap().remove(&start.addr().get())), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { Os.unguard(start, bytes) }
+    }
+
+    unsafe fn remap(&self, block: NonNull<u8>, layout: Layout, bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
+        unsafe { Os.remap(block, layout, bytes) }
+    }
+}
+
+/// Also as runs and large blocks grow and shrink, when the heap is dropped, and beside purges that are refused.
+#[test]
+fn no_block_goes_back_with_guards() {
+    for refuses in [false, true] {
+        let backend = Strict { up: Mutex::new(BTreeSet::new()), refuses: AtomicBool::new(refuses) };
+        let heap = Bandolier::with_backend(backend).without_thread_caches();
+        let (mut live, mut size) = (Vec::new(), 40_000);
+        for turn in 0..3000 {
+            size = (size * 7 + 13 * turn) % 6_000_000 + 33_000;
+            let of = layout(if turn % 5 == 0 { size } else { size % 400_000 + 100 }, 8);
+            let block = take(&heap, of);
+            // SAFETY: so many bytes are ours.
+            unsafe { block.write_bytes(1, of.size()) };
+            live.push((block, of));
+            let (block, of) = live.swap_remove(turn * 31 % live.len());
+            let new = if turn % 3 == 0 { of.size() / 2 + 1 } else { of.size() + turn };
+            live.push((realloc(&heap, block, of, new), layout(new, 8)));
+            if live.len() > 20 {
+                let (block, of) = live.swap_remove(turn * 17 % live.len());
+                give(&heap, block, of);
+            }
+            if turn % 500 == 0 {
+                let _ = heap.reclaim();
+            }
+        }
+        // Some runs are in use still.
+        live.into_iter().filter(|(_, of)| of.size() > 200_000).for_each(|(block, of)| give(&heap, block, of));
+        drop(heap);
+        assert_eq!(WRONG.load(Relaxed), 0);
+    }
+}
+
+/// A guard without rights is no data, as the kernel counts, and what it hides is again when it comes down: that may be refused, and
+/// must not cost the rest.
+#[cfg(target_os = "linux")]
+#[test]
+fn guards_that_stay_cost_no_more_than_themselves() {
+    let data = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    };
+    let test = move || {
+        let heap = Bandolier::with_backend(Os).without_thread_caches();
+        let of = layout(100_000, 8);
+        let mut live = Vec::with_capacity(1000);
+        let limit = |bytes| {
+            let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+            // SAFETY: of this process, which does nothing else.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) }, 0);
+        };
+        limit(data() + (64 << 20));
+        let rounds = [(); 4].map(|()| {
+            // SAFETY: the size is not zero.
+            live.extend((0..1000).map_while(|_| NonNull::new(unsafe { heap.alloc(of) })));
+            let count = live.len();
+            live.drain(..).for_each(|block: NonNull<u8>| give(&heap, block.as_ptr(), of));
+            let _ = heap.reclaim();
+            (count, heap.committed())
+        });
+        limit(libc::RLIM_INFINITY);
+        assert!(rounds.iter().all(|&(count, left)| count > 200 && left < 16 << 20), "{rounds:?}");
+    };
+    without_marks("guards_that_stay_cost_no_more_than_themselves", test);
 }
 
 // ---- what is free is zero, comes in no order, and not at once ------------------------------------------------------
@@ -535,7 +645,8 @@ fn chunks_come_in_no_order() {
     assert_ne!(one, other);
 }
 
-/// Children of one process have the same heap at first, and what one of them tells should say nothing of another.
+/// Children of one process have the same heap at first, and what one of them tells should say nothing of another. (Of what lies in
+/// magazines at the fork it does.)
 #[cfg(target_os = "linux")]
 #[test]
 fn chunks_of_children_come_in_different_orders() {

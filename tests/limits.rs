@@ -262,6 +262,54 @@ fn what_the_system_refuses_lifts_no_soft_limit() {
     more.into_iter().chain([live]).for_each(|block| block.free(&heap));
 }
 
+/// The operating system's memory; the first release that is made while that is wanted takes its time.
+struct Lingering;
+
+static LINGERS: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: every block is one of `Os`, which keeps the contract.
+unsafe impl Backend for Lingering {
+    const ZEROED: bool = true;
+
+    fn acquire(&self, layout: Layout) -> Option<NonNull<u8>> {
+        Os.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        if LINGERS.load(Relaxed) {
+            LINGERS.store(false, Relaxed);
+            thread::sleep(Duration::from_micros(500));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Os.release(block, layout) }
+    }
+}
+
+/// What a pass is about to give back counts until then; once it has gone, the soft limit is no reason to refuse anything.
+#[test]
+fn what_a_pass_lets_go_of_may_exceed_the_soft_limit() {
+    let refused = (0..20).filter(|n| {
+        let heap = Bandolier::with_backend(Lingering).without_thread_caches();
+        let of = layout(7 * MIB / 2, 8);
+        let mut blocks: Vec<_> = (0..8).map(|n| Block::new(&heap, of, n).unwrap()).collect();
+        assert!(heap.set_limits(Limits::NONE.soft(4 * MIB).hard(heap.committed())));
+        blocks.pop().unwrap().free(&heap);
+        LINGERS.store(true, Relaxed);
+        let block = thread::scope(|scope| {
+            scope.spawn(|| heap.reclaim());
+            while LINGERS.load(Relaxed) {
+                core::hint::spin_loop();
+            }
+            Block::new(&heap, of, *n)
+        });
+        let is_none = block.is_none();
+        blocks.into_iter().chain(block).for_each(|block| block.free(&heap));
+        // Served soon after: it was no matter of the hard limit. (One that lingers for longer than all tries is.)
+        is_none
+    });
+    assert!(refused.count() < 10);
+}
+
 /// An allocation does not unwind: a panic of who is told ends the process.
 #[test]
 fn who_is_told_must_not_panic() {

@@ -256,7 +256,6 @@ impl Arsenal {
         let (granule, mut bytes) = (backend.granule(), 0);
         for class in SizeClass::all() {
             self.slabs.each_free_page(class, granule, scope, budget, |start, length| {
-                self.check_free(start, length);
                 // SAFETY: whole granules of free chunks that are nobody else's meanwhile.
                 let purged = unsafe { backend.purge(start, length) };
                 if purged {
@@ -362,6 +361,7 @@ impl Arsenal {
         unsafe { self.depot.release(supply) };
         // SAFETY: as above.
         unsafe { self.slabs.release(supply) };
+        self.unguard_all(backend);
         // SAFETY: as above.
         unsafe { self.segments.release(supply) };
         // SAFETY: as above.

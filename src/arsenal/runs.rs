@@ -168,9 +168,7 @@ impl Arsenal {
         let whole = run.around::<B>();
         self.surplus.give_run(whole.bytes::<B>(), home);
         self.surplus.note(whole.bytes::<B>(), home);
-        // A guard that cannot be taken down is nobody's for ever.
-        let down = self.unguard(backend, whole, 0) & self.unguard(backend, whole, whole.units - 1);
-        self.free_units(if down { whole } else { run });
+        self.free_guarded(backend, whole);
     }
 
     /// Makes a run fit for `new` bytes instead of `old`, in place; whether it could.
@@ -211,9 +209,7 @@ impl Arsenal {
         let Some(longer) = self.segments.extend(whole, more) else { return false };
         self.guard(backend, longer, longer.units - 1);
         if !self.unguard(backend, whole, whole.units - 1) {
-            if self.unguard(backend, longer, longer.units - 1) {
-                self.free_units(longer.tail::<B>(whole.units));
-            }
+            self.free_guarded(backend, longer.tail::<B>(whole.units));
             return false;
         }
         self.map_run(backend, longer.inside::<B>());
@@ -231,15 +227,10 @@ impl Arsenal {
         self.unmap_run(backend, run);
         self.map_run(backend, Run { units, ..run });
         self.guard(backend, whole, whole.units - 1 - less);
-        let down = self.unguard(backend, whole, whole.units - 1);
         let tail = whole.tail::<B>(whole.units - less);
         self.surplus.give_run(tail.bytes::<B>(), home);
         self.surplus.note(tail.bytes::<B>(), home);
-        if down {
-            self.free_units(tail);
-        } else if tail.units > 1 {
-            self.free_units(Run { units: tail.units - 1, ..tail });
-        }
+        self.free_guarded(backend, tail);
     }
 
     // ---- what a hardened heap does more ------------------------------------------------------------------------------
@@ -250,6 +241,30 @@ impl Arsenal {
         // SAFETY: the unit is the caller's, and nothing was put there that is still wanted.
         if guards::<B>() > 0 && unsafe { backend.guard(place, B::UNIT) } {
             self.map.set(backend, place, 1, Owner::Guard.to_bits());
+        }
+    }
+
+    /// Gives units back that may have guards in the first and the last of them.
+    fn free_guarded<B: Backend>(&self, backend: &B, mut run: Run) {
+        if guards::<B>() > 0 && !self.unguard(backend, run, run.units - 1) {
+            self.segments.note_stuck(run.tail::<B>(run.units - 1));
+            run.units -= 1;
+        }
+        if guards::<B>() > 0 && run.units > 0 && !self.unguard(backend, run, 0) {
+            self.segments.note_stuck(Run { units: 1, ..run });
+            run = run.tail::<B>(1);
+        }
+        if run.units > 0 {
+            self.free_units(run);
+        }
+    }
+
+    /// Takes all guards of runs down that are still in use, by nobody any more.
+    pub(super) fn unguard_all<B: Backend>(&self, backend: &B) {
+        if guards::<B>() > 0 {
+            for segment in self.segments.left::<B>() {
+                (0..segment.units).for_each(|unit| _ = self.unguard(backend, segment, unit));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::{Bandolier, Heap, Kind};
 use crate::backend::Backend;
+use crate::dice;
 use crate::magazine::Round;
 use crate::size_class::SizeClass;
 use core::alloc::Layout;
@@ -11,11 +12,7 @@ use core::ptr::NonNull;
 /// What nobody can guess, for the dice of a new heap.
 pub(super) fn seed(heap: NonNull<Heap>) -> u64 {
     let here = 0_u8;
-    let places = heap.addr().get() as u64 ^ ((&raw const here).addr() as u64).rotate_left(32);
-    #[cfg(all(feature = "std", not(all(test, loom))))]
-    return places ^ crate::backend::os::entropy();
-    #[cfg(not(all(feature = "std", not(all(test, loom)))))]
-    places
+    heap.addr().get() as u64 ^ ((&raw const here).addr() as u64).rotate_left(32) ^ dice::entropy()
 }
 
 impl<B: Backend> Bandolier<B> {

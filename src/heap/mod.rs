@@ -530,7 +530,7 @@ impl<B: Backend> Bandolier<B> {
         for _ in 0..TRIES {
             let over = !passes.is_under_way();
             step_aside();
-            let taken = take();
+            let taken = take().or_else(|| heap.arsenal.drawn.exceed(need, &take));
             if taken.is_some() || over {
                 return taken;
             }

@@ -26,6 +26,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "backend::os::exit",
             "backend::os::record",
             "backend::os::restart",
+            "backend::os::process",
             "backend::os::unix",
             "backend::os::windows",
             "backend::global_alloc",

@@ -15,6 +15,8 @@ mod imp;
 #[cfg(windows)]
 #[path = "windows.rs"]
 mod imp;
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+mod process;
 #[cfg(all(
     target_os = "linux",
     target_pointer_width = "64",
@@ -76,6 +78,9 @@ pub(crate) fn step_aside() {
 
 /// The number of this process, which is not zero; of systems where none is ever forked, any.
 pub(crate) fn process() -> u32 {
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+    return process::number();
+    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
     imp::process()
 }
 

@@ -150,6 +150,16 @@ pub(super) unsafe fn purge(start: NonNull<u8>, bytes: usize) -> bool {
     }
 }
 
+/// Whether the kernel follows an advice on pages of ours, whose contents are not wanted.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn is_advised(start: NonNull<u8>, bytes: usize, advice: i32) -> bool {
+    /// What no kernel knows. Emulators of system calls take any advice, and do nothing.
+    const NO_ADVICE: i32 = i32::MAX;
+    // SAFETY: of our pages.
+    let advise = |advice| unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) } == 0;
+    quietly(|| !advise(NO_ADVICE) && advise(advice))
+}
+
 /// Linux since 6.13 has guards that are marks in the page table, and cost no mapping. Which of the two kinds the kernel has is
 /// found out with the first one, since what one kind has put up the other does not take down.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -159,9 +169,6 @@ mod marks {
 
     const MADV_GUARD_INSTALL: i32 = 102;
     const MADV_GUARD_REMOVE: i32 = 103;
-
-    /// What no kernel knows.
-    const NO_ADVICE: i32 = i32::MAX;
 
     const UNKNOWN: u8 = 0;
     const THERE: u8 = 1;
@@ -175,10 +182,11 @@ mod marks {
         let known = MARKS.load(Ordering::Relaxed);
         (known != MISSING).then_some(())?;
         // SAFETY: the advice is about contents that nobody wants, by the promise of the only caller.
-        let advise = |advice| unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) } == 0;
-        // Emulators of system calls take any advice, and do nothing.
-        let is_heard = known == THERE || !super::quietly(|| advise(NO_ADVICE));
-        let put = is_heard && super::quietly(|| advise(MADV_GUARD_INSTALL));
+        let put = || unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } == 0;
+        let put = match known {
+            UNKNOWN => super::is_advised(start, bytes, MADV_GUARD_INSTALL),
+            _ => super::quietly(put),
+        };
         if known == UNKNOWN {
             let found = if put { THERE } else { MISSING };
             let first = MARKS.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
@@ -217,8 +225,8 @@ mod marks {
     }
 }
 
-/// Guards that are pages without rights. Each makes up to two mappings more, of which Linux grants a process so many; half of them,
-/// and more, are left to the rest of the process.
+/// Guards that are pages without rights. Each makes up to two mappings more, of which Linux grants a process so many; three quarters
+/// of them are left to the rest of the process.
 mod walls {
     use crate::sync::{Atomic, Ordering};
     use core::ptr::NonNull;
