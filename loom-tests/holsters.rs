@@ -111,6 +111,21 @@ fn searched(side: Side, held: usize, loaded: usize, work: impl Fn(&World, &Threa
     world.nothing_lost();
 }
 
+/// A thread that rests is searched: all but what it may just be taking is anybody's.
+#[test]
+fn a_thread_that_rests_is_searched() {
+    explore(|_| {
+        let world = World::new();
+        let (cache, _) = world.wearer(0, 2);
+        let had = world.holsters.rounds(class());
+        Machine::seat(&world.machine, 1);
+        assert_eq!(world.holsters.search(&world.arsenal, &world.memory, None).0, 0);
+        assert!(had > 1 && world.holsters.rounds(class()) <= 1);
+        cache.leave();
+        world.nothing_lost();
+    });
+}
+
 /// The thread takes a chunk from its magazine, and gives it back.
 #[test]
 fn a_chunk_is_taken_or_searched() {

@@ -52,9 +52,13 @@ impl<B: Backend> Tree<B> {
         (key >> (level * Self::STEP)) & ((1 << Self::STEP) - 1)
     }
 
+    /// Bytes of what a node of `level` has, but for the witness.
+    fn bytes(level: u32) -> usize {
+        (if level == 0 { size_of::<Atomic<u32>>() } else { size_of::<AtomicPtr<u8>>() }) << Self::STEP
+    }
+
     fn layout(level: u32) -> Layout {
-        let each = if level == 0 { size_of::<Atomic<u32>>() } else { size_of::<AtomicPtr<u8>>() };
-        let bytes = (each << Self::STEP) + size_of::<Witness>();
+        let bytes = Self::bytes(level) + size_of::<Witness>();
         // SAFETY: at most 2^NODE_BITS small entries, and a cache line is a power of two.
         unsafe { Layout::from_size_align_unchecked(bytes, 64).pad_to_align() }
     }
@@ -69,8 +73,7 @@ impl<B: Backend> Tree<B> {
     }
 
     fn witness_place(node: NonNull<u8>, level: u32) -> *mut Witness {
-        let each = if level == 0 { size_of::<Atomic<u32>>() } else { size_of::<AtomicPtr<u8>>() };
-        node.as_ptr().wrapping_add(each << Self::STEP).cast()
+        node.as_ptr().wrapping_add(Self::bytes(level)).cast()
     }
 
     /// The slots of an inner node.

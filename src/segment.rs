@@ -290,7 +290,7 @@ impl Group {
             if before >> slot & 1 == 1 {
                 return Some(slot);
             }
-            vacant = before & !(1 << slot);
+            vacant = before;
         }
         None
     }

@@ -171,6 +171,40 @@ fn what_is_freed_is_noted_by_its_bytes() {
     done(&camp, pair, &pouch);
 }
 
+/// As above, where a magazine is traded when another chunk comes that it has no room for.
+#[test]
+#[cfg(feature = "hardened")]
+fn what_waits_is_noted_by_its_bytes() {
+    let (camp, (mut pair, pouch)) = (Camp::new(), bare());
+    let class = Camp::class(256);
+    let is_due = || camp.arsenal.surplus.is_due(HOME);
+    for _ in 0..LOOK / (FULL * 256) {
+        give(&camp, &mut pair, &pouch, camp.chunks(class, FULL));
+    }
+    pouch.settle(&camp.arsenal);
+    assert!(!is_due());
+    give(&camp, &mut pair, &pouch, camp.chunks(class, 1));
+    pouch.settle(&camp.arsenal);
+    assert!(is_due());
+    done(&camp, pair, &pouch);
+}
+
+/// What has waited longest goes to the slabs when the depot has enough.
+#[test]
+#[cfg(feature = "hardened")]
+fn what_waits_is_thinned_out() {
+    let (camp, (mut pair, pouch)) = (Camp::new(), bare());
+    let class = Camp::class(256);
+    // 32 magazines of 16 KiB would be enough.
+    for magazines in 1..=40 {
+        give(&camp, &mut pair, &pouch, camp.chunks(class, FULL));
+        let waiting = (magazines - 1).min(31);
+        let figures = (camp.stats(class).magazines, camp.stats(class).taken);
+        assert_eq!(figures, (waiting, (waiting + 1) * FULL), "after {magazines}");
+    }
+    done(&camp, pair, &pouch);
+}
+
 #[test]
 fn what_is_handed_in_is_noted_by_its_bytes() {
     let class = Camp::class(256);

@@ -97,6 +97,24 @@ fn kept_places_hang_together() {
     [a, b, c].into_iter().for_each(|places| unmake(&camp, unsafe { places.as_ref() }));
 }
 
+/// By the fast paths alone. The thread may be moved to another CPU meanwhile, but not each time.
+#[test]
+fn what_is_put_at_a_post_is_taken_there() {
+    let Some((camp, cpus)) = camp() else { return };
+    let class = Camp::class(256);
+    let goes_and_comes = || {
+        let post = cpus.post_at_once().unwrap();
+        let chunk = cpus.alloc(post, &camp.arsenal, &camp.paper, class).unwrap();
+        // There is room where it was.
+        let put = post.push(class, chunk);
+        let back = if put { post.pop(class) } else { Some(chunk) };
+        back.into_iter().for_each(|back| assert!(cpus.dealloc(post, &camp.arsenal, &camp.paper, class, back)));
+        put && back == Some(chunk)
+    };
+    assert!((0..100).any(|_| goes_and_comes()));
+    done(&camp, &cpus);
+}
+
 #[test]
 fn what_cpus_have_is_counted_and_handed_in() {
     let Some((camp, cpus)) = camp() else { return };
