@@ -123,6 +123,17 @@ fn a_pass_looks_at_no_more_slabs_than_there_are() {
     assert_eq!(visits.get(), 2);
 }
 
+/// There is a bit for each of the smallest chunks, of which a slab has most.
+#[test]
+fn all_chunks_of_a_slab_have_bits_of_their_own() {
+    let (yard, class) = (Yard::new(), class(16));
+    let (id, chunks) = yard.full(class);
+    assert_eq!(chunks.len(), UNIT / 16);
+    assert!(chunks.windows(2).all(|pair| pair[0] < pair[1]));
+    yard.slabs.give(id, &chunks).unwrap();
+    assert_eq!(yard.retire(class, Scope::All), 1);
+}
+
 #[test]
 fn quarters_are_those_of_the_capacity() {
     let quarters = |capacity, counts: &[i32]| counts.iter().map(|&n| Partial::quarter(n, capacity)).collect::<Vec<_>>();

@@ -1,10 +1,12 @@
 //! Mutants of the library: small changes of its source, each of which some test must notice.
 //!
 //! ```text
-//!   cargo-mutants ──▶ unit tests, and paths with stopped threads ──missed──▶ models of the file ──missed──▶ small integration tests, and a hardened heap's
-//!                       │ caught                                               │ caught                       │ caught   │ missed
-//!                       ▼                                                      ▼                              ▼          ▼
-//!                                                                                              in docs/MUTANTS.md, or a failure
+//!   cargo-mutants ─▶ unit tests, and paths with stopped threads
+//!                      │ missed
+//!                      ├─▶ models ─▶ small integration tests ─▶ a hardened heap's ─▶ a target without sequences ─▶ ThreadSanitizer
+//!                      │                                                                                             │ missed
+//!                      ▼ caught                                                                                      ▼
+//!                    by tests                                                            in docs/MUTANTS.md, or a failure
 //! ```
 //!
 //! The cheapest come first, and each asks only about what those before have missed (`--iterate`). A change that makes no difference is
@@ -15,13 +17,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::{self, Call};
+use crate::nightly::{self, NIGHTLY};
 use crate::orderings::{code_span, split_cells};
+use crate::targets;
 
 /// Where exceptions are listed.
 pub(crate) const RECORD: &str = "docs/MUTANTS.md";
 
 /// Integration tests that take a few seconds.
-const SMALL: [&str; 8] = [
+const SMALL: [&str; 9] = [
     "--test=drops",
     "--test=frusa",
     "--test=limits",
@@ -30,6 +34,7 @@ const SMALL: [&str; 8] = [
     "--test=reclaim",
     "--test=cpus",
     "--test=threads",
+    "--test=calls",
 ];
 
 /// What only a hardened heap does.
@@ -37,6 +42,9 @@ const HARDENED: [&str; 4] = ["--lib", "--features=hardened", "--test=hardened", 
 
 /// Files that have models.
 const MODELS: &str = "loom-tests";
+
+/// Where there are no restartable sequences, and addresses have 32 bits.
+const ELSEWHERE: &str = "i686-unknown-linux-gnu";
 
 /// A change, as people know it: where, whatever the line's number, and what.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -68,6 +76,18 @@ struct Found {
     unviable: Vec<String>,
 }
 
+/// Who judges.
+struct Stage<'a> {
+    toolchain: Option<&'a str>,
+    /// What is built.
+    cargo: &'a [&'a str],
+    /// Which of its tests.
+    test: &'a [&'a str],
+    env: &'a [(&'a str, &'a str)],
+    /// Seconds.
+    limit: &'a str,
+}
+
 /// One run of cargo-mutants after the other, in one place.
 struct Bench<'a> {
     root: &'a Path,
@@ -77,26 +97,38 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Tries what was not caught before.
-    fn run(&self, files: &[String], cargo: &[&str], test: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+    fn run(&self, files: &[String], stage: &Stage<'_>, found: &mut Found) -> Result<(), String> {
         let folder = self.folder.to_string_lossy();
         let mut args =
             vec!["mutants", "-p", "bandolier", "--no-shuffle", "--iterate", "--baseline=skip", "-o", &folder];
-        args.extend(["--timeout", "60", "--build-timeout", "600"]);
+        args.extend(["--timeout", stage.limit, "--build-timeout", "600"]);
         args.extend(self.chosen.iter().map(String::as_str));
         // By the beginning of their names: `--file` would add to the files of the configuration, not choose among them.
         let files: Vec<_> = files.iter().map(|file| format!("--re=^src/[^:]*{file}[^:]*:")).collect();
         args.extend(files.iter().map(String::as_str));
-        let cargo: Vec<_> = cargo.iter().map(|arg| format!("-C={arg}")).collect();
+        let cargo: Vec<_> = stage.cargo.iter().map(|arg| format!("-C={arg}")).collect();
         args.extend(cargo.iter().map(String::as_str));
-        args.extend([&["--", "--"], test].concat());
-        let mut call = Call::cargo(self.root, &args);
-        for (key, value) in env {
-            call = call.env(key, value);
-        }
+        args.extend([&["--", "--"], stage.test].concat());
+        let call = match stage.toolchain {
+            Some(name) => Call::cargo_of(name, self.root, &args),
+            None => Call::cargo(self.root, &args),
+        };
+        let call = stage.env.iter().fold(call, |call, (key, value)| call.env(key, value));
         // It fails when something is missed, which is ours to judge.
         if !call.run_either_way()? && !self.folder.join("mutants.out/outcomes.json").exists() {
             return Err("cargo-mutants did not run".into());
         }
+        self.note(found)
+    }
+
+    /// What this run has told. Who was late has been noticed: the next stage need not wait for the same again.
+    fn note(&self, found: &mut Found) -> Result<(), String> {
+        let late = self.names("timeout.txt");
+        let caught = [self.names("caught.txt"), late.clone()].concat();
+        fs::write(self.folder.join("mutants.out/caught.txt"), caught.join("\n") + "\n").map_err(|e| e.to_string())?;
+        found.late.extend(late);
+        found.unviable.extend(self.names("unviable.txt"));
+        found.missed = self.names("missed.txt");
         Ok(())
     }
 
@@ -144,49 +176,80 @@ fn need_cargo_mutants(root: &Path) -> Result<(), String> {
 /// Tries all chosen mutants, cheapest test first.
 fn hunt(bench: &Bench<'_>, files: &[String]) -> Result<Found, String> {
     let _ = fs::remove_dir_all(bench.folder.join("mutants.out"));
+    let mut found = Found::default();
     // Quick to build, and quick enough to run.
     let quick = [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"), ("RUST_BACKTRACE", "0")];
     let steps = [("RUSTFLAGS", "--cfg steps"), ("STEPS_EVERY", "97"), ("STEPS_PAIRS", "20")];
-    bench.run(files, &["--lib"], &["--skip", "a_pass_that"], &[&quick[..], &steps].concat())?;
-    let mut found =
-        Found { late: bench.names("timeout.txt"), unviable: bench.names("unviable.txt"), ..Found::default() };
-    found.made = ["caught.txt", "missed.txt", "timeout.txt", "unviable.txt"]
-        .into_iter()
-        .flat_map(|list| bench.names(list))
-        .collect();
-    println!(
-        "mutants: {} of {} are not caught by unit tests and paths",
-        bench.names("missed.txt").len(),
-        found.made.len()
-    );
-    for (file, module) in modelled(bench.root, &bench.names("missed.txt")) {
-        let models = format!("{module}::loom_tests");
-        bench.run(
-            &[file.trim_start_matches("src/").into()],
-            &["--lib", "--profile=loom"],
-            &[&models],
-            &[("RUSTFLAGS", "--cfg loom"), ("LOOM_MAX_PREEMPTIONS", "2")],
-        )?;
+    let plain = Stage { toolchain: None, cargo: &["--lib"], test: &[], env: &quick, limit: "60" };
+    let paths = Stage { test: &["--skip", "a_pass_that"], env: &[&quick[..], &steps].concat(), ..plain };
+    bench.run(files, &paths, &mut found)?;
+    found.made = [&found.late, &bench.names("caught.txt"), &found.missed, &found.unviable].map(Vec::clone).concat();
+    found.made.sort();
+    found.made.dedup();
+    let told = |what: &str, found: &Found| {
+        println!("mutants: {} of {} are missed by {what}", found.missed.len(), found.made.len());
+        !found.missed.is_empty()
+    };
+    told("unit tests and paths", &found);
+    models(bench, &mut found)?;
+    if told("models", &found) {
+        bench.run(files, &Stage { cargo: &SMALL, limit: "180", ..plain }, &mut found)?;
     }
-    println!("mutants: {} are not caught by models", bench.names("missed.txt").len());
-    if !bench.names("missed.txt").is_empty() {
-        bench.run(files, &SMALL, &[], &quick)?;
+    if told("small integration tests", &found) {
+        bench.run(files, &Stage { cargo: &HARDENED, limit: "120", ..plain }, &mut found)?;
     }
-    if !bench.names("missed.txt").is_empty() {
-        bench.run(files, &HARDENED, &[], &quick)?;
+    if told("tests of a hardened heap", &found) {
+        elsewhere(bench, files, &mut found)?;
     }
-    found.missed = bench.names("missed.txt");
+    if told("unit tests of another target", &found) {
+        sanitized(bench, files, &mut found)?;
+    }
     Ok(found)
 }
 
-/// The files of mutants that have models, with the modules that these lie in.
+/// Asks models about what tests have missed, of each file those that see it.
+fn models(bench: &Bench<'_>, found: &mut Found) -> Result<(), String> {
+    for (file, filter) in modelled(bench.root, &found.missed) {
+        let stage = Stage {
+            toolchain: None,
+            cargo: &["--lib", "--profile=loom"],
+            test: &[&filter],
+            env: &[("RUSTFLAGS", "--cfg loom"), ("LOOM_MAX_PREEMPTIONS", "2")],
+            limit: "400",
+        };
+        bench.run(&[file.trim_start_matches("src/").into()], &stage, found)?;
+    }
+    Ok(())
+}
+
+/// Asks unit tests where code is compiled that this machine's target has no use for.
+fn elsewhere(bench: &Bench<'_>, files: &[String], found: &mut Found) -> Result<(), String> {
+    let env = targets::ready(bench.root, ELSEWHERE)?;
+    let env: Vec<_> = env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let target = format!("--target={ELSEWHERE}");
+    let cargo = ["--lib", "--profile=targets", &target];
+    bench.run(files, &Stage { toolchain: None, cargo: &cargo, test: &[], env: &env, limit: "60" }, found)
+}
+
+/// Asks ThreadSanitizer, which sees what is written without an order even where the processor keeps one.
+fn sanitized(bench: &Bench<'_>, files: &[String], found: &mut Found) -> Result<(), String> {
+    nightly::need_sanitizer(bench.root)?;
+    let (cargo, env) = nightly::share_of_races();
+    bench.run(files, &Stage { toolchain: Some(NIGHTLY), cargo: &cargo, test: &[], env: &env, limit: "400" }, found)
+}
+
+/// The files of mutants, with the models that judge them: a file's own, else those of its folder, else all.
 fn modelled(root: &Path, missed: &[String]) -> Vec<(String, String)> {
-    let files: BTreeSet<&str> = missed.iter().filter_map(|name| Some(name.split_once(':')?.0)).collect();
-    let has_models = |file: &&&str| {
-        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
-        text.contains(&format!("{MODELS}/")) && text.contains("mod loom_tests;")
-    };
-    files.iter().filter(has_models).map(|file| ((*file).to_string(), module(file))).collect()
+    let files: BTreeSet<&str> = missed.iter().map(|name| file_of(name)).collect();
+    files.into_iter().map(|file| (file.to_string(), models_of(root, file))).collect()
+}
+
+fn models_of(root: &Path, file: &str) -> String {
+    let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+    if text.contains(&format!("{MODELS}/")) && text.contains("mod loom_tests;") {
+        return format!("{}::loom_tests", module(file));
+    }
+    module(file).rsplit_once("::").map_or("loom_tests".into(), |(folder, _)| format!("{folder}::"))
 }
 
 /// `src/slab/mod.rs` is `slab`.
@@ -293,5 +356,15 @@ mod tests {
         assert!(["6/5", "0/5", "--x"].iter().all(|bad| parse(&[bad]).is_err()));
         assert_eq!(module("src/slab/mod.rs"), "slab");
         assert_eq!(module("src/cache/cpus.rs"), "cache::cpus");
+    }
+
+    #[test]
+    fn a_file_without_models_is_judged_by_others() {
+        let files = ["cache/cpus", "cache/fence", "cache/mod", "slab/mod", "slab/record", "size_class"];
+        let models = files.map(|file| models_of(&cargo::root(), &format!("src/{file}.rs")));
+        assert_eq!(
+            models,
+            ["cache::cpus::loom_tests", "cache::", "loom_tests", "slab::loom_tests", "slab::", "loom_tests"]
+        );
     }
 }

@@ -161,6 +161,14 @@ fn run_sanitizer(root: &Path, of: &Sanitizer, tests: &[&str], with: &[(&str, &st
     call.env("CARGO_TARGET_DIR", cargo::target(root, of.kind)).run()
 }
 
+/// What cargo builds to run ThreadSanitizer's share of tests, and in which environment.
+pub(crate) fn share_of_races() -> (Vec<&'static str>, Vec<(&'static str, &'static str)>) {
+    let cargo =
+        ["--features=annotate", "--target=x86_64-unknown-linux-gnu", "-Zbuild-std", "--test=races", "--test=stress"];
+    let flags = ("RUSTFLAGS", "-Zsanitizer=thread --cfg lean");
+    (cargo.to_vec(), [&[flags, FEW_TURNS, ("BANDOLIER_TOOL", THREAD.kind)], THREAD.options].concat())
+}
+
 fn need_rust_src(root: &Path) -> Result<(), String> {
     let sysroot = Call::new(root, "rustup", &["run", NIGHTLY, "rustc", "--print", "sysroot"]).output()?;
     if Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library").is_dir() {

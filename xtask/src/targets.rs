@@ -179,6 +179,17 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Makes sure that tests of a target can be built and run; the environment that cargo needs for that.
+pub(crate) fn ready(root: &Path, target: &str) -> Result<Vec<(String, String)>, String> {
+    let ways = TABLE.iter().filter(|row| row.target == target);
+    let run = ways.filter_map(|row| if let Way::Run(tests) = &row.way { Some((row, tests)) } else { None }).next();
+    let (row, tests) = run.ok_or_else(|| format!("no tests are run for `{target}`"))?;
+    row.prepare(root)?;
+    let set = |what: &str, value: &str| (row.variable(what), value.to_string());
+    let runner = (!tests.runner.is_empty()).then(|| set("RUNNER", tests.runner));
+    Ok([set("RUSTFLAGS", "--cfg lean"), set("LINKER", tests.linker)].into_iter().chain(runner).collect())
+}
+
 impl Row {
     /// Makes sure that what it needs is there.
     pub(crate) fn prepare(&self, root: &Path) -> Result<(), String> {
