@@ -32,14 +32,13 @@ fn rounds(cpus: &Cpus, class: SizeClass) -> usize {
     sum
 }
 
-fn fresh(camp: &Camp) -> &Places {
-    // SAFETY: made just now; released with the heap, or never.
-    unsafe { Cpus::make(camp.supply()).unwrap().as_ref() }
+fn fresh(camp: &Camp) -> NonNull<Places> {
+    Cpus::make(camp.supply()).unwrap()
 }
 
-fn unmake(camp: &Camp, places: &Places) {
-    // SAFETY: made by `fresh`.
-    unsafe { camp.supply().release(METADATA, NonNull::from(places).cast(), Layout::new::<Places>()) };
+fn unmake(camp: &Camp, places: NonNull<Places>) {
+    // SAFETY: made by `fresh` or `make_spare`, and not used any more.
+    unsafe { camp.supply().release(METADATA, places.cast(), Layout::new::<Places>()) };
 }
 
 #[test]
@@ -53,21 +52,21 @@ fn each_class_has_two_places_of_its_own() {
 fn there_are_so_many_spares_for_each_cpu() {
     let (camp, cpus) = (Camp::new(), Cpus::new());
     let some = [fresh(&camp), fresh(&camp)];
-    let entry = |places: &Places| AtomicPtr::new((&raw const *places).cast_mut());
+    let entry = |places: NonNull<Places>| AtomicPtr::new(places.as_ptr());
     let entries = [AtomicPtr::new(ptr::null_mut()), entry(some[0]), AtomicPtr::new(ptr::null_mut()), entry(some[1])];
     assert_eq!(Cpus::most_spares(&entries), 2 * SPARES);
     assert_eq!(Cpus::most_spares(&entries[..1]), 0);
     let spares: Vec<_> = (0..4).map_while(|_| cpus.make_spare(2, camp.supply())).collect();
     assert_eq!(spares.len(), 2);
-    // SAFETY: made just now.
-    spares.iter().for_each(|spare| unmake(&camp, unsafe { spare.as_ref() }));
-    some.into_iter().for_each(|places| unmake(&camp, places));
+    spares.into_iter().chain(some).for_each(|places| unmake(&camp, places));
 }
 
 #[test]
 fn places_are_quiet_that_have_magazines_where_nobody_has_traded() {
     let camp = Camp::new();
-    let places = fresh(&camp);
+    let made = fresh(&camp);
+    // SAFETY: made just now.
+    let places = unsafe { made.as_ref() };
     assert!(!places.is_quiet(), "there is nothing");
     let top = camp.arsenal.depot.arm(camp.supply(), Camp::class(256), Home::COMMON).unwrap();
     places.tops[PLACES - 1].store(top.to_raw(), Ordering::Relaxed);
@@ -77,14 +76,14 @@ fn places_are_quiet_that_have_magazines_where_nobody_has_traded() {
     assert!(places.is_quiet());
     places.empty(&camp.arsenal);
     assert!(!places.is_quiet());
-    unmake(&camp, places);
+    unmake(&camp, made);
 }
 
 #[test]
 fn kept_places_hang_together() {
     let camp = Camp::new();
     let kept = AtomicPtr::new(ptr::null_mut());
-    let [a, b, c] = [(); 3].map(|()| NonNull::from(fresh(&camp)));
+    let [a, b, c] = [(); 3].map(|()| fresh(&camp));
     assert!(take_all(&kept).is_none());
     // SAFETY: the test's own.
     unsafe { a.as_ref() }.set_next(Some(b));
@@ -93,8 +92,7 @@ fn kept_places_hang_together() {
     let all = take_all(&kept).unwrap();
     assert_eq!(chain(all).collect::<Vec<_>>(), [c, a, b]);
     assert!(take_all(&kept).is_none());
-    // SAFETY: as above.
-    [a, b, c].into_iter().for_each(|places| unmake(&camp, unsafe { places.as_ref() }));
+    [a, b, c].into_iter().for_each(|places| unmake(&camp, places));
 }
 
 /// By the fast paths alone. The thread may be moved to another CPU meanwhile, but not each time.
