@@ -9,8 +9,10 @@ use std::vec::Vec;
 const HOME: Home = Home::COMMON;
 const ABROAD: Home = Home::nth(1);
 
-/// The capacity of magazines of 256-byte chunks.
-const FULL: usize = 64;
+/// Bytes of chunks; under Miri there are fewer of them.
+const BYTES: usize = if cfg!(miri) { 1024 } else { 256 };
+/// The capacity of their magazines.
+const FULL: usize = (16 << 10) / BYTES;
 
 /// A pair without magazines, and a pouch.
 fn bare() -> (Pair, Pouch<2>) {
@@ -22,24 +24,24 @@ fn rounds(pair: &Pair) -> (u16, u16) {
 }
 
 fn alloc(camp: &Camp, pair: &mut Pair, pouch: &Pouch<2>) -> Round {
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     pair.pop().or_else(|| pair.alloc(&camp.arsenal, &camp.paper, class, pouch)).unwrap()
 }
 
 fn give(camp: &Camp, pair: &mut Pair, pouch: &Pouch<2>, chunks: impl IntoIterator<Item = Round>) {
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     chunks.into_iter().for_each(|chunk| pair.give(&camp.arsenal, &camp.paper, class, chunk, pouch));
 }
 
 fn done(camp: &Camp, pair: Pair, pouch: &Pouch<2>) {
-    pair.hand_in(&camp.arsenal, Camp::class(256), HOME);
+    pair.hand_in(&camp.arsenal, Camp::class(BYTES), HOME);
     pouch.hand_in(&camp.arsenal);
 }
 
 #[test]
 fn a_magazine_is_filled_from_slabs_when_both_are_empty() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let taken = || camp.stats(Camp::class(256)).taken;
+    let taken = || camp.stats(Camp::class(BYTES)).taken;
     let chunks: Vec<_> = (0..FULL).map(|_| alloc(&camp, &mut pair, &pouch)).collect();
     assert_eq!((rounds(&pair), taken()), ((0, 0), FULL));
     assert!(chunks.windows(2).all(|pair| pair[0] != pair[1]));
@@ -52,14 +54,14 @@ fn a_magazine_is_filled_from_slabs_when_both_are_empty() {
     );
     give(&camp, &mut pair, &pouch, chunks.into_iter().chain([chunk]));
     done(&camp, pair, &pouch);
-    assert_eq!(camp.stats(Camp::class(256)).cached, 2 * FULL);
+    assert_eq!(camp.stats(Camp::class(BYTES)).cached, 2 * FULL);
 }
 
 #[test]
 #[cfg(not(feature = "hardened"))]
 fn an_empty_previous_magazine_is_filled_before_another_is_armed() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    pair.previous = camp.arsenal.depot.arm(camp.supply(), Camp::class(256), HOME).unwrap();
+    pair.previous = camp.arsenal.depot.arm(camp.supply(), Camp::class(BYTES), HOME).unwrap();
     let index = pair.previous.index();
     let chunk = alloc(&camp, &mut pair, &pouch);
     assert_eq!((pair.loaded.index(), pair.previous == Top::NONE), (index, true));
@@ -71,7 +73,7 @@ fn an_empty_previous_magazine_is_filled_before_another_is_armed() {
 #[cfg(not(feature = "hardened"))]
 fn the_previous_magazine_is_used_before_others() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     let chunks = camp.chunks(class, 2 * FULL);
     give(&camp, &mut pair, &pouch, chunks);
     assert_eq!(rounds(&pair), (FULL as u16, FULL as u16));
@@ -89,7 +91,7 @@ fn the_previous_magazine_is_used_before_others() {
 #[cfg(not(feature = "hardened"))]
 fn full_magazines_go_to_the_depot_and_come_from_there() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     let chunks = camp.chunks(class, 4 * FULL + 1);
     give(&camp, &mut pair, &pouch, chunks);
     assert_eq!((rounds(&pair), camp.stats(class).magazines), ((1, FULL as u16), 3));
@@ -104,7 +106,7 @@ fn full_magazines_go_to_the_depot_and_come_from_there() {
 #[cfg(not(feature = "hardened"))]
 fn what_others_have_left_is_taken_before_slabs_are_asked() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     let (mut other, bag) = bare();
     give(&camp, &mut other, &bag, camp.chunks(class, 10));
     other.hand_in(&camp.arsenal, class, ABROAD);
@@ -117,9 +119,10 @@ fn what_others_have_left_is_taken_before_slabs_are_asked() {
 
 #[test]
 #[cfg(not(feature = "hardened"))]
+#[cfg_attr(miri, ignore = "many chunks")]
 fn what_the_depot_has_no_use_for_goes_to_the_slabs() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     // 32 magazines of 16 KiB are what a shelf keeps.
     give(&camp, &mut pair, &pouch, camp.chunks(class, 34 * FULL));
     assert_eq!((rounds(&pair), camp.stats(class).magazines), ((FULL as u16, FULL as u16), 32));
@@ -139,7 +142,7 @@ fn what_the_depot_has_no_use_for_goes_to_the_slabs() {
 #[test]
 fn without_memory_for_a_magazine_chunks_go_past_all_of_them() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     let chunks = camp.chunks(class, 3);
     camp.paper.leave(0);
     give(&camp, &mut pair, &pouch, chunks);
@@ -152,12 +155,13 @@ fn without_memory_for_a_magazine_chunks_go_past_all_of_them() {
 /// So many bytes are handed in that a look is due, but for one chunk.
 #[test]
 #[cfg(not(feature = "hardened"))]
+#[cfg_attr(miri, ignore = "many chunks")]
 fn what_is_freed_is_noted_by_its_bytes() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     let is_due = || camp.arsenal.surplus.is_due(HOME);
     // One magazine after the other goes to the depot: it is noted when it does.
-    let magazines = LOOK / (FULL * 256);
+    let magazines = LOOK / (FULL * BYTES);
     let chunks = camp.chunks(class, 2 * FULL);
     give(&camp, &mut pair, &pouch, chunks);
     for _ in 0..magazines - 1 {
@@ -176,9 +180,9 @@ fn what_is_freed_is_noted_by_its_bytes() {
 #[cfg(feature = "hardened")]
 fn what_waits_is_noted_by_its_bytes() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     let is_due = || camp.arsenal.surplus.is_due(HOME);
-    for _ in 0..LOOK / (FULL * 256) {
+    for _ in 0..LOOK / (FULL * BYTES) {
         give(&camp, &mut pair, &pouch, camp.chunks(class, FULL));
     }
     pouch.settle(&camp.arsenal);
@@ -194,7 +198,7 @@ fn what_waits_is_noted_by_its_bytes() {
 #[cfg(feature = "hardened")]
 fn what_waits_is_thinned_out() {
     let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     // 32 magazines of 16 KiB would be enough.
     for magazines in 1..=40 {
         give(&camp, &mut pair, &pouch, camp.chunks(class, FULL));
@@ -207,10 +211,10 @@ fn what_waits_is_thinned_out() {
 
 #[test]
 fn what_is_handed_in_is_noted_by_its_bytes() {
-    let class = Camp::class(256);
+    let class = Camp::class(BYTES);
     for (missing, due) in [(1, false), (0, true)] {
         let (camp, (mut pair, pouch)) = (Camp::new(), bare());
-        camp.arsenal.surplus.note(LOOK - 5 * 256 - missing, HOME);
+        camp.arsenal.surplus.note(LOOK - 5 * BYTES - missing, HOME);
         give(&camp, &mut pair, &pouch, camp.chunks(class, 5));
         pair.hand_in(&camp.arsenal, class, HOME);
         assert_eq!(camp.arsenal.surplus.is_due(HOME), due);
@@ -219,7 +223,7 @@ fn what_is_handed_in_is_noted_by_its_bytes() {
 }
 
 fn empty(camp: &Camp) -> Top {
-    camp.arsenal.depot.arm(camp.supply(), Camp::class(256), ABROAD).unwrap()
+    camp.arsenal.depot.arm(camp.supply(), Camp::class(BYTES), ABROAD).unwrap()
 }
 
 /// Empty magazines on all racks.
@@ -244,13 +248,13 @@ fn a_pouch_has_room_for_so_many() {
     let last = arm(Camp::class(1024));
     assert_eq!((last.index(), last.capacity()), (spares[1].index(), Rounds(16)));
     pouch.discard(&camp.arsenal, last);
-    assert_eq!([arm(Camp::class(256)), arm(Camp::class(256))], [spares[1], spares[0]]);
+    assert_eq!([arm(Camp::class(BYTES)), arm(Camp::class(BYTES))], [spares[1], spares[0]]);
     [spares[0], spares[1]].into_iter().for_each(|top| pouch.discard(&camp.arsenal, top));
     pouch.hand_in(&camp.arsenal);
     assert_eq!(on_racks(&camp.arsenal.depot), 2);
     // Then there is none, and one of the depot's is armed.
     let before = camp.arsenal.depot.bytes_in_use();
-    camp.arsenal.depot.discard(arm(Camp::class(256)), HOME);
+    camp.arsenal.depot.discard(arm(Camp::class(BYTES)), HOME);
     assert_eq!(camp.arsenal.depot.bytes_in_use(), before + 1024);
 }
 
@@ -278,13 +282,16 @@ fn what_was_freed_is_noted_when_it_is_enough() {
 #[test]
 fn slots_keep_what_is_freed_and_hand_it_in() {
     let camp = Camp::new();
-    let (slots, class) = (shared::Slots::new(), Camp::class(256));
+    let (slots, class) = (shared::Slots::new(), Camp::class(BYTES));
     let alloc = || slots.alloc(&camp.arsenal, &camp.paper, class).unwrap();
     let chunks = [alloc(), alloc(), alloc()];
-    assert_eq!((slots.rounds(class), camp.stats(class).taken), (FULL - 3, FULL));
+    // A frame is at home where its stack is, which under Miri is anywhere.
+    let taken = camp.stats(class).taken;
+    assert!(taken == FULL || cfg!(miri));
+    assert_eq!(slots.rounds(class), taken - 3);
     chunks.into_iter().for_each(|chunk| _ = slots.dealloc(&camp.arsenal, &camp.paper, class, chunk));
-    assert_eq!(slots.rounds(class), FULL);
+    assert_eq!(slots.rounds(class), taken);
     assert_eq!((slots.rounds(Camp::class(512)), camp.stats(class).cached), (0, 0));
     slots.hand_in(&camp.arsenal);
-    assert_eq!((slots.rounds(class), camp.stats(class).cached), (0, FULL));
+    assert_eq!((slots.rounds(class), camp.stats(class).cached), (0, taken));
 }

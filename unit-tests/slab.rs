@@ -125,6 +125,7 @@ fn a_pass_looks_at_no_more_slabs_than_there_are() {
 
 /// There is a bit for each of the smallest chunks, of which a slab has most.
 #[test]
+#[cfg_attr(miri, ignore = "many chunks")]
 fn all_chunks_of_a_slab_have_bits_of_their_own() {
     let (yard, class) = (Yard::new(), class(16));
     let (id, chunks) = yard.full(class);
