@@ -12,26 +12,55 @@ use std::vec::Vec;
 
 #[cfg(feature = "std")]
 use crate::cache::holsters::Holsters;
+#[cfg(feature = "std")]
+use core::{ops::Deref, ptr::NonNull};
+
+/// Holsters that stay where they are, for they refer to each other; a box may not be moved then.
+#[cfg(feature = "std")]
+pub(crate) struct Settled(NonNull<Holsters>);
+
+#[cfg(feature = "std")]
+impl Settled {
+    fn new() -> Self {
+        let settled = Self(NonNull::from(Box::leak(Box::new(Holsters::new()))));
+        settled.settle();
+        settled
+    }
+}
+
+#[cfg(feature = "std")]
+impl Deref for Settled {
+    type Target = Holsters;
+
+    fn deref(&self) -> &Holsters {
+        // SAFETY: made in `new`, and there until this is dropped.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+#[cfg(feature = "std")]
+impl Drop for Settled {
+    fn drop(&mut self) {
+        // SAFETY: a box's, from `new`; nobody uses it any more.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
 
 /// Each part stays at its place.
 pub(crate) struct Camp {
     pub(crate) arsenal: Box<Arsenal>,
     pub(crate) paper: Paper,
     #[cfg(feature = "std")]
-    pub(crate) holsters: Box<Holsters>,
+    pub(crate) holsters: Settled,
 }
 
 impl Camp {
     pub(crate) fn new() -> Self {
-        #[cfg(feature = "std")]
-        let holsters = Box::new(Holsters::new());
-        #[cfg(feature = "std")]
-        holsters.settle();
         Self {
             arsenal: Box::new(Arsenal::new()),
             paper: Paper::new(),
             #[cfg(feature = "std")]
-            holsters,
+            holsters: Settled::new(),
         }
     }
 

@@ -118,6 +118,7 @@ fn what_lies_on_the_shelves_is_counted() {
 
 /// What is drained is at most what lay there, or may lie there, so that who drains comes to an end beside who gives.
 #[test]
+#[cfg_attr(miri, ignore = "many turns")]
 fn a_drain_ends_beside_who_gives() {
     let (store, small) = (Store::new(), class(16));
     store.give(small, 125, HOME);

@@ -373,12 +373,13 @@ fn those_who_were_in_no_slow_path_are_quiet() {
 #[test]
 fn of_many_threads_all_are_searched() {
     let (camp, class) = (Camp::new(), Camp::class(256));
-    let caches: Vec<_> = (0..70).map(|_| ThreadCache::new()).collect();
+    let many = if cfg!(miri) { 3 } else { 70 };
+    let caches: Vec<_> = (0..many).map(|_| ThreadCache::new()).collect();
     caches.iter().for_each(|cache| work(&camp, cache, class, 3));
-    assert_eq!(camp.holsters.rounds(class), 70 * 64);
+    assert_eq!(camp.holsters.rounds(class), many * 64);
     if fence::is_allowed() {
         assert_eq!(camp.holsters.search(&camp.arsenal, &camp.paper, None).0, 0);
-        assert!(camp.holsters.rounds(class) <= 70);
+        assert!(camp.holsters.rounds(class) <= many);
     }
     caches.iter().for_each(|cache| cache.part(&camp.arsenal));
     assert_eq!((camp.holsters.rounds(class), camp.arsenal.threads()), (0, 0));

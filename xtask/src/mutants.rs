@@ -124,8 +124,9 @@ impl Bench<'_> {
     /// What this run has told. Who was late has been noticed: the next stage need not wait for the same again.
     fn note(&self, found: &mut Found) -> Result<(), String> {
         let late = self.names("timeout.txt");
-        let caught = [self.names("caught.txt"), late.clone()].concat();
-        fs::write(self.folder.join("mutants.out/caught.txt"), caught.join("\n") + "\n").map_err(|e| e.to_string())?;
+        let caught: String =
+            [&self.names("caught.txt")[..], &late].concat().iter().map(|name| format!("{name}\n")).collect();
+        fs::write(self.folder.join("mutants.out/caught.txt"), caught).map_err(|e| e.to_string())?;
         found.late.extend(late);
         found.unviable.extend(self.names("unviable.txt"));
         found.missed = self.names("missed.txt");
