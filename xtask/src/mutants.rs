@@ -70,7 +70,36 @@ impl Mutant {
 /// What became of the mutants of a run.
 #[derive(Default)]
 struct Found {
-    made: Vec<String>,
+    made: BTreeSet<String>,
+    /// By all who were asked so far, and not listed.
+    missed: BTreeSet<String>,
+    listed: BTreeSet<String>,
+    late: BTreeSet<String>,
+    unviable: BTreeSet<String>,
+}
+
+impl Found {
+    /// Adds what a stage has told.
+    fn add(&mut self, told: Told, is_listed: impl Fn(&str) -> bool) {
+        for name in told.caught.iter().chain(&told.late).chain(&told.unviable) {
+            self.missed.remove(name);
+        }
+        let (listed, missed): (BTreeSet<_>, _) = told.missed.into_iter().partition(|name| is_listed(name));
+        self.made.extend(told.caught);
+        self.missed.extend(missed);
+        self.listed.extend(listed);
+        self.late.extend(told.late);
+        self.unviable.extend(told.unviable);
+        for names in [&self.missed, &self.listed, &self.late, &self.unviable] {
+            self.made.extend(names.iter().cloned());
+        }
+    }
+}
+
+/// What a stage has told of those that it was asked about.
+#[derive(Default)]
+struct Told {
+    caught: Vec<String>,
     missed: Vec<String>,
     late: Vec<String>,
     unviable: Vec<String>,
@@ -93,6 +122,8 @@ struct Bench<'a> {
     root: &'a Path,
     folder: PathBuf,
     chosen: Vec<String>,
+    /// Those that are known to survive.
+    listed: BTreeMap<Mutant, String>,
 }
 
 impl Bench<'_> {
@@ -121,16 +152,24 @@ impl Bench<'_> {
         self.note(found)
     }
 
-    /// What this run has told. Who was late has been noticed: the next stage need not wait for the same again.
+    /// What this run has told. The next stage need not try what was late, for that was noticed, nor what is listed.
     fn note(&self, found: &mut Found) -> Result<(), String> {
-        let late = self.names("timeout.txt");
-        let caught: String =
-            [&self.names("caught.txt")[..], &late].concat().iter().map(|name| format!("{name}\n")).collect();
-        fs::write(self.folder.join("mutants.out/caught.txt"), caught).map_err(|e| e.to_string())?;
-        found.late.extend(late);
-        found.unviable.extend(self.names("unviable.txt"));
-        found.missed = self.names("missed.txt");
+        let names = |list| self.names(list);
+        let told = Told {
+            caught: names("caught.txt"),
+            missed: names("missed.txt"),
+            late: names("timeout.txt"),
+            unviable: names("unviable.txt"),
+        };
+        let over = told.caught.iter().chain(&told.late).chain(told.missed.iter().filter(|name| self.is_listed(name)));
+        let over: String = over.map(|name| format!("{name}\n")).collect();
+        fs::write(self.folder.join("mutants.out/caught.txt"), over).map_err(|e| e.to_string())?;
+        found.add(told, |name| self.is_listed(name));
         Ok(())
+    }
+
+    fn is_listed(&self, name: &str) -> bool {
+        Mutant::of(self.root, name).is_some_and(|mutant| self.listed.contains_key(&mutant))
     }
 
     fn names(&self, list: &str) -> Vec<String> {
@@ -142,11 +181,11 @@ impl Bench<'_> {
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), String> {
     need_cargo_mutants(root)?;
     let (shard, files) = parse(args)?;
-    let bench = Bench { root, folder: cargo::target(root, "mutants"), chosen: shard.into_iter().collect() };
-    let listed = exceptions(root)?;
+    let (folder, listed) = (cargo::target(root, "mutants"), exceptions(root)?);
+    let bench = Bench { root, folder, chosen: shard.into_iter().collect(), listed };
     fs::create_dir_all(&bench.folder).map_err(|e| e.to_string())?;
     let found = hunt(&bench, &files)?;
-    judge(root, &found, &listed)
+    judge(&found)
 }
 
 /// `2/5`, and parts of files' names.
@@ -184,9 +223,6 @@ fn hunt(bench: &Bench<'_>, files: &[String]) -> Result<Found, String> {
     let plain = Stage { toolchain: None, cargo: &["--lib"], test: &[], env: &quick, limit: "60" };
     let paths = Stage { test: &["--skip", "a_pass_that"], env: &[&quick[..], &steps].concat(), ..plain };
     bench.run(files, &paths, &mut found)?;
-    found.made = [&found.late, &bench.names("caught.txt"), &found.missed, &found.unviable].map(Vec::clone).concat();
-    found.made.sort();
-    found.made.dedup();
     let told = |what: &str, found: &Found| {
         println!("mutants: {} of {} are missed by {what}", found.missed.len(), found.made.len());
         !found.missed.is_empty()
@@ -240,7 +276,7 @@ fn sanitized(bench: &Bench<'_>, files: &[String], found: &mut Found) -> Result<(
 }
 
 /// The files of mutants, with the models that judge them: a file's own, else those of its folder, else all.
-fn modelled(root: &Path, missed: &[String]) -> Vec<(String, String)> {
+fn modelled(root: &Path, missed: &BTreeSet<String>) -> Vec<(String, String)> {
     let files: BTreeSet<&str> = missed.iter().map(|name| file_of(name)).collect();
     files.into_iter().map(|file| (file.to_string(), models_of(root, file))).collect()
 }
@@ -260,25 +296,22 @@ fn module(file: &str) -> String {
 }
 
 /// Says what became of all mutants, by file; fails when there is a survivor that is not listed.
-fn judge(root: &Path, found: &Found, listed: &BTreeMap<Mutant, String>) -> Result<(), String> {
-    let known = |name: &&String| Mutant::of(root, name).is_some_and(|mutant| listed.contains_key(&mutant));
-    let (known, new): (Vec<&String>, Vec<&String>) = found.missed.iter().partition(known);
+fn judge(found: &Found) -> Result<(), String> {
     let files: BTreeSet<&str> = found.made.iter().map(|name| file_of(name)).collect();
     println!("\n| file | mutants | caught | by its time | unviable | listed | new |\n|---|--:|--:|--:|--:|--:|--:|");
     for file in files {
-        let made = count(&found.made, file);
-        let lost: Vec<_> = [&found.late, &found.unviable].iter().map(|names| count(names, file)).collect();
-        let (known, new) = (count(&known, file), count(&new, file));
-        let caught = made - lost[1] - known - new;
-        println!("| {file} | {made} | {caught} | {} | {} | {known} | {new} |", lost[0], lost[1]);
+        let [made, late, unviable, listed, new] =
+            [&found.made, &found.late, &found.unviable, &found.listed, &found.missed].map(|names| count(names, file));
+        let caught = made - unviable - listed - new;
+        println!("| {file} | {made} | {caught} | {late} | {unviable} | {listed} | {new} |");
     }
-    if new.is_empty() {
+    if found.missed.is_empty() {
         return Ok(());
     }
-    new.iter().for_each(|name| println!("{name}"));
+    found.missed.iter().for_each(|name| println!("{name}"));
     Err(format!(
         "mutants: {} survive that are not in {RECORD}: write a test that notices, or say there why none can",
-        new.len()
+        found.missed.len()
     ))
 }
 
@@ -286,8 +319,8 @@ fn file_of(name: &str) -> &str {
     name.split_once(':').map_or(name, |(file, _)| file)
 }
 
-fn count(names: &[impl AsRef<str>], file: &str) -> usize {
-    names.iter().filter(|name| file_of(name.as_ref()) == file).count()
+fn count(names: &BTreeSet<String>, file: &str) -> usize {
+    names.iter().filter(|name| file_of(name) == file).count()
 }
 
 /// The mutants that are known to survive, with the reason.
@@ -328,6 +361,20 @@ mod tests {
     #[test]
     fn the_list_is_of_lines_that_are_there() {
         assert!(!exceptions(&cargo::root()).unwrap().is_empty());
+    }
+
+    /// Models are asked file by file: what they say of one is nothing about the others.
+    #[test]
+    fn a_mutant_is_missed_until_somebody_notices() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (is_listed, mut found) = (|name: &str| name == "listed", Found::default());
+        let missed = names(&["a", "b", "c", "d", "listed"]);
+        found.add(Told { caught: names(&["e"]), missed, ..Told::default() }, is_listed);
+        assert_eq!((found.made.len(), found.missed.len(), found.listed.len()), (6, 4, 1));
+        found.add(Told { caught: names(&["b"]), missed: names(&["c"]), ..Told::default() }, is_listed);
+        found.add(Told { late: names(&["c"]), unviable: names(&["d"]), ..Told::default() }, is_listed);
+        assert_eq!(found.missed.into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!((found.made.len(), found.late.len(), found.unviable.len()), (6, 1, 1));
     }
 
     #[test]
