@@ -292,6 +292,7 @@ fn who_is_searched_for_very_long_takes_another_holster() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many turns")]
 fn refusals_are_counted_in_a_row() {
     let (camp, cache) = (Camp::new(), ThreadCache::new());
     drop(enter(&camp, &cache));
