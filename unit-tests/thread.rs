@@ -272,6 +272,7 @@ fn who_is_recalled_hands_in_when_he_comes_by() {
 
 /// Stopped by a searcher who never comes back, a thread goes on without magazines for so long, and then takes another holster.
 #[test]
+#[cfg_attr(miri, ignore = "many turns")]
 fn who_is_searched_for_very_long_takes_another_holster() {
     let (camp, cache, class) = (Camp::new(), ThreadCache::new(), Camp::class(256));
     work(&camp, &cache, class, 3);
