@@ -416,6 +416,7 @@ unsafe impl Backend for Noting {
     }
 
     unsafe fn unguard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        self.guarded.lock().unwrap().retain(|guarded| *guarded != (start.addr().get(), bytes));
         // SAFETY: the caller's promise.
         unsafe { Os.unguard(start, bytes) }
     }
@@ -424,6 +425,19 @@ unsafe impl Backend for Noting {
 static NOTING: Bandolier<Noting> =
     Bandolier::with_backend(Noting { acquired: Mutex::new(Vec::new()), guarded: Mutex::new(Vec::new()) })
         .without_thread_caches();
+
+#[test]
+fn what_goes_back_has_no_guards() {
+    static HEAP: Bandolier<Noting> =
+        Bandolier::with_backend(Noting { acquired: Mutex::new(Vec::new()), guarded: Mutex::new(Vec::new()) })
+            .without_thread_caches();
+    let runs: Vec<_> = (0..100).map(|_| take(&HEAP, RUN)).collect();
+    assert!(HEAP.backend().guarded.lock().unwrap().len() > 100);
+    runs.iter().for_each(|&run| give(&HEAP, run, RUN));
+    let _ = HEAP.reclaim();
+    assert_eq!(HEAP.stats().from_backend, HEAP.stats().metadata);
+    assert_eq!(*HEAP.backend().guarded.lock().unwrap(), []);
+}
 
 #[test]
 fn segments_begin_and_end_with_guards_and_have_no_records_in_them() {
