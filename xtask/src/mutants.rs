@@ -220,7 +220,9 @@ fn hunt(bench: &Bench<'_>, files: &[String]) -> Result<Found, String> {
     // Quick to build, and quick enough to run.
     let quick = [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"), ("RUST_BACKTRACE", "0")];
     let steps = [("RUSTFLAGS", "--cfg steps"), ("STEPS_EVERY", "97"), ("STEPS_PAIRS", "20")];
-    let plain = Stage { toolchain: None, cargo: &["--lib"], test: &[], env: &quick, limit: "60" };
+    // Without what only examples and benches depend on.
+    let lean = [&quick[..], &[("RUSTFLAGS", "--cfg lean")]].concat();
+    let plain = Stage { toolchain: None, cargo: &["--lib"], test: &[], env: &lean, limit: "60" };
     let paths = Stage { test: &["--skip", "a_pass_that"], env: &[&quick[..], &steps].concat(), ..plain };
     bench.run(files, &paths, &mut found)?;
     let told = |what: &str, found: &Found| {
