@@ -352,6 +352,14 @@ unsafe impl Backend for Guarding {
     unsafe fn release(&self, _: NonNull<u8>, _: Layout) {}
 }
 
+/// Pages are what takes time; what was never used has none, and counts as one unit.
+#[test]
+fn segments_without_pages_take_little_of_a_budget() {
+    let bench = Bench::with(&[8, 8, 8]);
+    let part = |units: usize| bench.segments.release_free(bench.supply(), Scope::All, &Budget::of(units * UNIT)) / UNIT;
+    assert_eq!([part(2), part(1), part(1)], [16, 8, 0]);
+}
+
 #[test]
 fn guards_are_where_there_can_be_any_and_the_heap_is_hardened() {
     assert_eq!((guards::<Paper>(), guards::<Guarding>()), (0, u32::from(cfg!(feature = "hardened"))));
