@@ -528,10 +528,10 @@ impl<B: Backend> Bandolier<B> {
         }
         // Others have in their hands what there is, or had.
         for _ in 0..TRIES {
-            let over = !passes.is_under_way();
+            let before = passes.before();
             step_aside();
             let taken = take().or_else(|| heap.arsenal.drawn.exceed(need, &take));
-            if taken.is_some() || over {
+            if taken.is_some() || !passes.were_since(before) {
                 return taken;
             }
         }
