@@ -10,7 +10,7 @@ mod common;
 
 use bandolier::{Backend, Bandolier, Bounds, Limits, Os, Reclaimer};
 use common::hands::{Hands, Path, refuse_each};
-use common::{Block, Metered, is_long, layout};
+use common::{Block, HARDENED, Metered, is_long, layout};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::time::Duration;
@@ -228,7 +228,8 @@ fn verbs<B: Backend>() -> Vec<Path<B>> {
 
 type Chosen<B> = fn(Bandolier<Metered<B>>) -> Bandolier<Metered<B>>;
 
-/// The same with each kind of caches; on several threads with the kind that has both CPUs and threads, unless it may take long.
+/// The same with each kind of caches; on several threads, or of a hardened heap, with the kind that has both CPUs and threads, unless
+/// it may take long.
 fn with_all_caches<B: Backend>(paths: &[Path<B>], threads: u64, inner: impl Fn() -> B) {
     let every: [(&str, Chosen<B>); 4] = [
         ("hybrid", Bandolier::hybrid),
@@ -236,7 +237,7 @@ fn with_all_caches<B: Backend>(paths: &[Path<B>], threads: u64, inner: impl Fn()
         ("shared", Bandolier::without_thread_caches),
         ("per CPU", Bandolier::per_cpu),
     ];
-    let count = if threads == 1 || is_long() { 4 } else { 1 };
+    let count = if (threads == 1 && !HARDENED) || is_long() { 4 } else { 1 };
     for (caches, chosen) in &every[..count] {
         refuse_each(caches, paths, threads, || {
             let (backend, account) = Metered::strict(inner());
