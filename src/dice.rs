@@ -76,6 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn every_place_gets_everything_equally_often() {
         let dice = Dice::new();
         dice.seed(42);

@@ -178,12 +178,23 @@ mod tests {
             pops: Cell::new(0),
             busy: Cell::new(false),
         };
-        assert_eq!(crowded.stack.push(&crowded, index(1)), Collisions(2));
-        assert_eq!(crowded.stack.push(&crowded, index(2)), Collisions(0));
+        // Elsewhere an exchange may fail though nobody else was there.
+        let is_exact = cfg!(all(target_arch = "x86_64", not(miri)));
+        let are = |collisions: Collisions, so_many| {
+            assert!(
+                collisions.0 == so_many || !is_exact && collisions.0 > so_many,
+                "{collisions:?}, and not {so_many}"
+            );
+        };
+        are(crowded.stack.push(&crowded, index(1)), 2);
+        are(crowded.stack.push(&crowded, index(2)), 0);
         crowded.pops.set(3);
-        assert_eq!(crowded.stack.pop(&crowded), (Some(index(2)), Collisions(3)));
-        assert_eq!(crowded.stack.top(), Some(index(1)));
-        assert_eq!(crowded.stack.pop(&crowded), (Some(index(1)), Collisions(0)));
+        let (first, collisions) = crowded.stack.pop(&crowded);
+        are(collisions, 3);
+        assert_eq!((first, crowded.stack.top()), (Some(index(2)), Some(index(1))));
+        let (second, collisions) = crowded.stack.pop(&crowded);
+        are(collisions, 0);
+        assert_eq!(second, Some(index(1)));
         assert_eq!((crowded.stack.pop(&crowded).0, crowded.stack.top()), (None, None));
     }
 

@@ -69,6 +69,7 @@ fn a_drain_empties_shelves_and_racks() {
 
 #[test]
 #[cfg(not(feature = "hardened"))]
+#[cfg_attr(miri, ignore = "long")]
 fn what_lay_in_the_depot_since_the_last_trim_goes_back() {
     let camp = Camp::new();
     let live = shelved(&camp, 128, 10);
@@ -99,6 +100,7 @@ fn a_trim_that_was_cut_short_begins_no_new_interval() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn what_nobody_used_for_an_interval_is_released() {
     let camp = Camp::new();
     let _ = shelved(&camp, 64, 0);
@@ -140,6 +142,7 @@ fn a_pass_without_a_budget_retires_nothing() {
 
 /// 256 chunks of a slab: pages of 16.
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn pages_between_blocks_in_use_go_back_when_it_is_worth_while() {
     let camp = Camp::new();
     let mut live = shelved(&camp, 0, 256);
@@ -157,6 +160,7 @@ fn pages_between_blocks_in_use_go_back_when_it_is_worth_while() {
 
 #[test]
 #[cfg(not(windows))]
+#[cfg_attr(miri, ignore = "long")]
 fn records_go_back_but_not_by_a_trim() {
     let camp = Camp::new();
     let _ = shelved(&camp, 4 * 64, 0);
@@ -251,6 +255,7 @@ unsafe impl Backend for Plain {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn who_cannot_purge_is_not_asked_to() {
     let (arsenal, plain) = (Arsenal::new(), Plain(Paper::new()));
     let mut chunks: Vec<_> = (0..256).map(|_| arsenal.take_one(&plain, class()).unwrap()).collect();

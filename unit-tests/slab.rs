@@ -196,6 +196,7 @@ fn a_slab_of_many_chunks_has_a_wide_record() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn both_kinds_of_records_go_back() {
     let yard = Yard::new();
     (0..2).for_each(|_| yard.bench.grow(UNITS, UNITS).unwrap());

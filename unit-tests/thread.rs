@@ -62,6 +62,7 @@ fn who_is_gone_earns_nothing() {
 
 #[test]
 #[cfg(not(feature = "hardened"))]
+#[cfg_attr(miri, ignore = "long")]
 fn what_was_not_used_for_a_term_is_given_up() {
     let (camp, cache, [used, idle]) = (Camp::new(), ThreadCache::new(), [256, 512].map(Camp::class));
     assert!(price(&cache, used).is_some() && price(&cache, idle).is_some());
@@ -136,6 +137,7 @@ fn of_too_many_those_with_the_largest_chunks_are_given_up() {
 
 #[test]
 #[cfg(not(feature = "hardened"))]
+#[cfg_attr(miri, ignore = "long")]
 fn who_has_just_as_much_as_he_may_keeps_it() {
     let (camp, cache) = (Camp::new(), ThreadCache::new());
     // A mebibyte altogether: of these classes both magazines, of the rest one.
