@@ -392,13 +392,14 @@ fn children_of_children_reach_their_cpus() {
         }
         let over = AtomicBool::new(false);
         let place = (&raw const over).cast_mut().cast();
-        let mut crowd: [libc::pthread_t; 4] = [0; 4];
-        for thread in &mut crowd {
+        let crowd = [(); 4].map(|()| {
+            let mut thread = core::mem::MaybeUninit::<libc::pthread_t>::uninit();
             // SAFETY: a place for a thread, and a body that gets what it waits for.
-            if unsafe { libc::pthread_create(thread, ptr::null(), drain, place) } != 0 {
-                return left;
-            }
-        }
+            let made = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), drain, place) };
+            assert_eq!(made, 0);
+            // SAFETY: the call above succeeded, so it wrote the thread.
+            unsafe { thread.assume_init() }
+        });
         let missed = (0..4).map(|_| {
             thread::sleep(Duration::from_micros(700));
             forked(|| generation(left - 1)) as u8
