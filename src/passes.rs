@@ -16,6 +16,9 @@ const UNTOLD: bool = cfg!(all(test, loom));
 pub(crate) struct Passes {
     begun: Atomic<usize>,
     here: Tally,
+    /// So many that go on were waited for in vain: a signal or a debugger has stopped them. They count as ended, until one ends
+    /// after all.
+    written_off: Atomic<usize>,
 }
 
 /// How often an allocation asks again. It lets others go on each time; the longest that a pass of theirs hides something is a system
@@ -27,16 +30,16 @@ pub(crate) const TRIES: usize = 4096;
 pub(crate) struct Pass<'a>(&'a Passes);
 
 /// What there was once.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Before {
     begun: usize,
-    any: bool,
+    under_way: usize,
 }
 
 impl Passes {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { begun: Atomic::new(0), here: Tally::new() }
+            Self { begun: Atomic::new(0), here: Tally::new(), written_off: Atomic::new(0) }
         }
     }
 
@@ -51,17 +54,34 @@ impl Passes {
     }
 
     pub(crate) fn before(&self) -> Before {
-        Before { begun: self.begun.load(Ordering::Relaxed), any: self.is_under_way() }
+        Before { begun: self.begun.load(Ordering::Relaxed), under_way: self.here.count() }
+    }
+
+    /// Whether there were more then than are written off.
+    fn counts(&self, then: Before) -> bool {
+        let written_off = self.written_off.load(Ordering::Relaxed);
+        if then.under_way < written_off {
+            self.written_off.store(then.under_way, Ordering::Relaxed);
+        }
+        then.under_way > written_off
     }
 
     /// Whether there is one now.
+    #[cfg(test)]
     pub(crate) fn is_under_way(&self) -> bool {
-        !self.here.is_empty()
+        self.counts(self.before())
     }
 
     /// Whether there was one since then, or is still.
     pub(crate) fn were_since(&self, before: Before) -> bool {
-        before.any || self.begun.load(Ordering::Relaxed) != before.begun
+        self.counts(before) || self.begun.load(Ordering::Relaxed) != before.begun
+    }
+
+    /// Waits no longer for those that have gone on since then, if none has begun or ended.
+    pub(crate) fn write_off(&self, then: Before) {
+        if self.before() == then {
+            self.written_off.store(then.under_way, Ordering::Relaxed);
+        }
     }
 }
 
@@ -86,5 +106,26 @@ mod tests {
         drop(pass);
         assert!(passes.were_since(before) && passes.were_since(meanwhile) && !passes.is_under_way());
         assert!(!passes.were_since(passes.before()));
+    }
+
+    #[test]
+    fn one_that_was_waited_for_in_vain_is_not_waited_for_again() {
+        let passes = Passes::new();
+        let lost = passes.begin();
+        let then = passes.before();
+        drop(passes.begin());
+        passes.write_off(then);
+        assert!(passes.is_under_way(), "another one has ended meanwhile");
+        passes.write_off(passes.before());
+        assert!(!passes.is_under_way() && !passes.were_since(passes.before()));
+        let other = passes.begin();
+        assert!(passes.is_under_way());
+        drop(other);
+        assert!(!passes.is_under_way());
+        // It was slow, and not lost.
+        drop(lost);
+        assert!(!passes.is_under_way());
+        let _again = passes.begin();
+        assert!(passes.is_under_way());
     }
 }

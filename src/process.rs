@@ -29,9 +29,14 @@ impl Tally {
 
     // Relaxed, all: numbers that decide what is tried; no other memory hangs on them.
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn count(&self) -> usize {
         let word = if UNTOLD { 0 } else { self.0.load(Ordering::Relaxed) };
-        word as u32 == 0 || (word >> 32) as u32 != number()
+        // Mostly there are none, and it does not matter which process that is.
+        if word as u32 == 0 || (word >> 32) as u32 != number() { 0 } else { word as u32 as usize }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count() == 0
     }
 
     pub(crate) fn enter(&self) {

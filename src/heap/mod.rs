@@ -527,6 +527,7 @@ impl<B: Backend> Bandolier<B> {
             return granted;
         }
         // Others have in their hands what there is, or had.
+        let then = passes.before();
         for _ in 0..TRIES {
             let before = passes.before();
             step_aside();
@@ -535,6 +536,7 @@ impl<B: Backend> Bandolier<B> {
                 return taken;
             }
         }
+        passes.write_off(then);
         None
     }
 
