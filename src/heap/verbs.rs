@@ -162,4 +162,22 @@ mod tests {
         });
         assert_eq!((meanwhile, is_under_way()), (true, false));
     }
+
+    /// Who has waited for a pass in vain says so, and nobody waits for that one again.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of tries")]
+    fn a_pass_that_does_not_end_is_waited_for_once() {
+        static ARENA: Arena<{ 512 << 10 }> = Arena::new();
+        let heap = Bandolier::with_backend(&ARENA).without_thread_caches();
+        // SAFETY: the size is not zero.
+        let is_full = || unsafe { heap.alloc(Layout::new::<[u64; 512]>()) }.is_null();
+        assert!(!is_full());
+        let mut after = true;
+        let _ = heap.within(Bounds::NONE, |heap, _| {
+            while !is_full() {}
+            after = heap.arsenal.passes.is_under_way();
+            Reclaimed::default()
+        });
+        assert!(!after);
+    }
 }
